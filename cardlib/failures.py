@@ -1,0 +1,238 @@
+"""One truth for errors: `FailureCode`, its words in two languages, its HTTP status and its driver return code.
+
+The words are in `failures.toml`; the page for operators is printed by `python -m cardlib.failures`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from apdu.sw import meaning
+
+UNKNOWN_DRIVER_CODE = -99  # in no published table: installed programs show "unknown error"
+_PIN_INSTRUCTIONS = (0x20, 0x5E)  # VERIFY, CHANGE PIN
+_SW_KEY_LOCKED = 0x6983
+_WORDS = Path(__file__).with_name("failures.toml")
+
+
+class FailureCode(StrEnum):
+    """Stable names; they travel in HTTP answers, events, logs and the database."""
+
+    READER_SERVICE_UNAVAILABLE = "READER_SERVICE_UNAVAILABLE"
+    READER_NOT_FOUND = "READER_NOT_FOUND"
+    READER_LOST = "READER_LOST"
+    CARD_ABSENT = "CARD_ABSENT"
+    CARD_REMOVED = "CARD_REMOVED"
+    CARD_MUTE = "CARD_MUTE"
+    CARD_RESET = "CARD_RESET"
+    CARD_BUSY = "CARD_BUSY"
+    CARD_UNSUPPORTED = "CARD_UNSUPPORTED"
+    CARD_DATA_INVALID = "CARD_DATA_INVALID"
+    CARD_NOT_GENUINE = "CARD_NOT_GENUINE"
+    CARD_BLOCKED = "CARD_BLOCKED"
+    APPLICATION_BLOCKED = "APPLICATION_BLOCKED"
+    CARD_STATE = "CARD_STATE"
+    CARD_MISMATCH = "CARD_MISMATCH"
+    CARD_MEMORY = "CARD_MEMORY"
+    PIN_WRONG = "PIN_WRONG"
+    PIN_LOCKED = "PIN_LOCKED"
+    PIN_ENTRY_CANCELLED = "PIN_ENTRY_CANCELLED"
+    PIN_ENTRY_TIMEOUT = "PIN_ENTRY_TIMEOUT"
+    PIN_LENGTH = "PIN_LENGTH"
+    PIN_ENTRIES_DIFFER = "PIN_ENTRIES_DIFFER"
+    PIN_INITIAL = "PIN_INITIAL"
+    PIN_INITIAL_REUSED = "PIN_INITIAL_REUSED"
+    KEY_LOCKED = "KEY_LOCKED"
+    AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
+    ACCESS_DENIED = "ACCESS_DENIED"
+    SECURE_MESSAGING_FAILED = "SECURE_MESSAGING_FAILED"
+    PSAM_ABSENT = "PSAM_ABSENT"
+    PSAM_ALGORITHM = "PSAM_ALGORITHM"
+    PSAM_RK_MISSING = "PSAM_RK_MISSING"
+    PSAM_KEY_LEVEL = "PSAM_KEY_LEVEL"
+    HSM_STEP_NOT_NEEDED = "HSM_STEP_NOT_NEEDED"
+    KEY_NOT_FOUND = "KEY_NOT_FOUND"
+    KEY_PURPOSE = "KEY_PURPOSE"
+    KEY_STORE_LOCKED = "KEY_STORE_LOCKED"
+    KEY_STORE_CORRUPT = "KEY_STORE_CORRUPT"
+    FILE_NOT_FOUND = "FILE_NOT_FOUND"
+    RECORD_NOT_FOUND = "RECORD_NOT_FOUND"
+    COMMAND_REJECTED = "COMMAND_REJECTED"
+    APDU_MALFORMED = "APDU_MALFORMED"
+    INPUT_INVALID = "INPUT_INVALID"
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    REGION_UNKNOWN = "REGION_UNKNOWN"
+    NUMBER_POOL_EMPTY = "NUMBER_POOL_EMPTY"
+    BLANK_UNKNOWN = "BLANK_UNKNOWN"
+    ALREADY_ISSUED = "ALREADY_ISSUED"
+    APPLICATION_STATE = "APPLICATION_STATE"
+    CODE_UNKNOWN = "CODE_UNKNOWN"
+    CODE_USED = "CODE_USED"
+    CODE_EXPIRED = "CODE_EXPIRED"
+    CODE_SCENE = "CODE_SCENE"
+    CLIENT_UNKNOWN = "CLIENT_UNKNOWN"
+    CLIENT_FORBIDDEN = "CLIENT_FORBIDDEN"
+    REQUEST_REPLAYED = "REQUEST_REPLAYED"
+    REQUEST_EXPIRED = "REQUEST_EXPIRED"
+    SERVICE_UNREACHABLE = "SERVICE_UNREACHABLE"
+    TIMEOUT = "TIMEOUT"
+    ORIGIN_FORBIDDEN = "ORIGIN_FORBIDDEN"
+    HOST_FORBIDDEN = "HOST_FORBIDDEN"
+    CATALOG_INVALID = "CATALOG_INVALID"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    INTERNAL = "INTERNAL"
+
+
+class Retry(StrEnum):
+    """Whether doing the same again can help."""
+
+    NOW = "now"
+    LATER = "later"
+    AFTER_REMEDY = "after_remedy"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Words and numbers of one failure. The texts have no full stop; causes and remedies are sentences.
+
+    A remedy begins with a verb: what to do now, then who helps if that fails. `driver_codes` are the return codes of
+    the driver table that mean this failure, the one to return first.
+    """
+
+    code: FailureCode
+    text_zh: str
+    text_en: str
+    cause_zh: str
+    cause_en: str
+    remedy_zh: str
+    remedy_en: str
+    retry: Retry
+    http_status: int
+    driver_codes: tuple[int, ...]
+
+    @property
+    def driver_code(self) -> int:
+        return self.driver_codes[0]
+
+
+def describe(code: FailureCode | str) -> Failure:
+    """Raises ValueError for a name that is no member."""
+    return _failures()[FailureCode(code)]
+
+
+def failure_of(error: BaseException) -> FailureCode:
+    """The failure an exception names in its attribute `failure`; INTERNAL when it names none."""
+    name = getattr(error, "failure", None)
+    return FailureCode.__members__.get(str(name), FailureCode.INTERNAL)
+
+
+def from_driver_code(code: int) -> FailureCode:
+    """The failure behind a negative return code of a driver (draft P8 Annex A and the table in use).
+
+    A code of status word form, -(SW1*256 + SW2), is read as that status word; INTERNAL for an unknown code.
+    """
+    by_code = _by_driver_code()
+    if code in by_code:
+        return by_code[code]
+    if 0x6000 <= -code <= 0x9FFF:
+        return FailureCode(meaning(-code).failure or "INTERNAL")
+    return FailureCode.INTERNAL
+
+
+def driver_code_for_sw(sw: int, ins: int | None = None) -> int:
+    """Return code for a refusing status word: -(SW1*256 + SW2); -51 and -52 where `ins` is about the PIN."""
+    if ins in _PIN_INSTRUCTIONS:
+        if sw >> 4 == 0x63C:
+            return describe(FailureCode.PIN_WRONG).driver_code
+        if sw == _SW_KEY_LOCKED:
+            return describe(FailureCode.PIN_LOCKED).driver_code
+    return -sw
+
+
+@cache
+def _failures() -> dict[FailureCode, Failure]:
+    with _WORDS.open("rb") as file:
+        tables = tomllib.load(file)
+    return {
+        code: Failure(
+            code=code,
+            text_zh=table["text_zh"],
+            text_en=table["text_en"],
+            cause_zh=table["cause_zh"],
+            cause_en=table["cause_en"],
+            remedy_zh=table["remedy_zh"],
+            remedy_en=table["remedy_en"],
+            retry=Retry(table["retry"]),
+            http_status=table["http"],
+            driver_codes=(table["driver"], *table.get("driver_also", ())),
+        )
+        for code in FailureCode
+        for table in (tables[code],)
+    }
+
+
+@cache
+def _by_driver_code() -> dict[int, FailureCode]:
+    """The first failure in the order of the members wins where two return the same code."""
+    found: dict[int, FailureCode] = {}
+    for failure in _failures().values():
+        for code in failure.driver_codes:
+            if code != UNKNOWN_DRIVER_CODE:
+                found.setdefault(code, failure.code)
+    return found
+
+
+_RETRY_WORDS = {
+    Retry.NOW: ("可以马上再试", "the same again may work"),
+    Retry.LATER: ("稍后会自己恢复", "mends itself after a while"),
+    Retry.AFTER_REMEDY: ("处理后再试", "after the remedy"),
+    Retry.NEVER: ("再试没有用", "the same again cannot work"),
+}
+
+
+def page() -> Iterator[str]:
+    """Lines of docs/failures.md."""
+    yield "# 出错代码 Failure codes"
+    yield ""
+    yield "<!-- Made by `python -m cardlib.failures > docs/failures.md` from cardlib/failures.toml; do not edit. -->"
+    yield ""
+    yield "每个代码说明三件事：出了什么事，现在怎么办，谁能帮忙。驱动返回码一列供读卡驱动的使用者对照。"
+    yield ""
+    yield "Each code says what happened, what to do now and who helps. Driver codes are those of the reader driver."
+    for failure in _failures().values():
+        codes = ", ".join(str(code) for code in failure.driver_codes)
+        retry_zh, retry_en = _RETRY_WORDS[failure.retry]
+        yield ""
+        yield f"## {failure.code}"
+        yield ""
+        yield f"**{failure.text_zh}** · {failure.text_en}"
+        yield ""
+        yield failure.cause_zh
+        yield ""
+        yield from (f"{number}. {step}" for number, step in enumerate(_steps(failure.remedy_zh), start=1))
+        yield ""
+        yield failure.cause_en
+        yield ""
+        yield from (f"{number}. {step}" for number, step in enumerate(_steps(failure.remedy_en), start=1))
+        yield ""
+        yield f"HTTP {failure.http_status} · 驱动返回码 driver code {codes} · {retry_zh} {retry_en}"
+
+
+def _steps(text: str) -> list[str]:
+    """Sentences, as numbered steps."""
+    return [step for step in re.split(r"(?<=。)|(?<=[.]) (?=[A-Z])", text) if step]
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    print("\n".join(page()))

@@ -1,0 +1,46 @@
+"""The card specification as data: `load(generation)` gives files, items, access rules and keys."""
+
+from cardlib.spec.loader import SpecError, code_list, code_lists, load
+from cardlib.spec.model import (
+    Access,
+    AccessKind,
+    CardSpec,
+    CodeList,
+    CodePart,
+    DfSpec,
+    EfSpec,
+    FileClass,
+    Format,
+    Generation,
+    ItemSpec,
+    ItemType,
+    KeySpec,
+    KeyType,
+    PinSpec,
+    PsamKey,
+    Structure,
+)
+
+__all__ = [
+    "Access",
+    "AccessKind",
+    "CardSpec",
+    "CodeList",
+    "CodePart",
+    "DfSpec",
+    "EfSpec",
+    "FileClass",
+    "Format",
+    "Generation",
+    "ItemSpec",
+    "ItemType",
+    "KeySpec",
+    "KeyType",
+    "PinSpec",
+    "PsamKey",
+    "SpecError",
+    "Structure",
+    "code_list",
+    "code_lists",
+    "load",
+]
