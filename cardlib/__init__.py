@@ -1,1 +1,1 @@
-"""."""
+"""Cards: specification as data, sessions, scripts, driver-compatible API."""

@@ -1,0 +1,243 @@
+"""How programs prove to the centre who they are: one signed assertion per request.
+
+The assertion is a JWT (RFC 7519) signed with Ed25519 (RFC 8037, algorithm name of RFC 9864), sent as
+`Authorization: Bearer ...`. It names the method, the path with its query and the SHA-256 of the body, lives at most
+sixty seconds and carries a number used once, so a captured request can be neither altered nor sent again.
+Terminal agent, command line and issuance service all use this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+ALGORITHM = "Ed25519"
+LIFETIME_S = 60
+CLOCK_SKEW_S = 30
+MAX_TOKEN_CHARS = 4096
+MAX_CLIENT_ID_CHARS = 64
+_NONCE_BYTES = 16
+_CLIENT_ID_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+class ClientAuthError(Exception):
+    """The assertion does not prove this caller for this request."""
+
+    failure: ClassVar[str] = "CLIENT_UNKNOWN"
+
+
+class AssertionExpiredError(ClientAuthError):
+    """Outside its sixty seconds; often the terminal's clock is wrong."""
+
+    failure: ClassVar[str] = "REQUEST_EXPIRED"
+
+
+class ClientKeyError(Exception):
+    """The key file is missing, malformed, or readable by others."""
+
+    failure: ClassVar[str] = "KEY_STORE_CORRUPT"
+
+
+class ClientKeyNotFoundError(ClientKeyError):
+    failure: ClassVar[str] = "KEY_NOT_FOUND"
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionClaims:
+    """What a verified assertion says; `expires_at` (Unix seconds) is how long its `nonce` must be remembered."""
+
+    client_id: str
+    nonce: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A program's own Ed25519 key. The private half stays in a file of mode 0600."""
+
+    client_id: str
+    _key: OKPKey = field(repr=False)
+
+    @classmethod
+    def generate(cls, client_id: str) -> ClientKey:
+        return cls(_checked_client_id(client_id), OKPKey.generate_key("Ed25519"))
+
+    @classmethod
+    def load(cls, path: Path | str) -> ClientKey:
+        """Raises ClientKeyError when group or others may read the file: the key must be taken as known to them."""
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                document = json.loads(file.read(MAX_TOKEN_CHARS))
+        except FileNotFoundError:
+            raise ClientKeyNotFoundError(f"no client key file {path.name}") from None
+        except (OSError, ValueError):
+            raise ClientKeyError(f"{path.name} is not a readable client key file") from None
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ClientKeyError(f"{path.name} must not be open to group or others (mode 0600)")
+        try:
+            key = _import_jwk(document["key"], private=True)
+            return cls(_checked_client_id(document["client_id"]), key)
+        except (KeyError, TypeError, ValueError, JoseError):
+            raise ClientKeyError(f"{path.name} is not a client key file") from None
+
+    def save(self, path: Path | str) -> None:
+        """Write with mode 0600, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = json.dumps({"client_id": self.client_id, "key": self._key.as_dict(private=True)}, indent=1)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(document)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+    def public_jwk(self) -> dict[str, str]:
+        """Public half as a JWK (RFC 8037), for registration at the centre."""
+        return {name: str(value) for name, value in self._key.as_dict(private=False).items()}
+
+    def assertion(self, method: str, path_with_query: str, body: bytes, now: float | None = None) -> str:
+        """Token for exactly one request; `now` is Unix time in seconds."""
+        issued_at = int(time.time() if now is None else now)
+        claims = {
+            "iss": self.client_id,
+            "iat": issued_at,
+            "exp": issued_at + LIFETIME_S,
+            "jti": secrets.token_urlsafe(_NONCE_BYTES),
+            "htm": method.upper(),
+            "htu": _normal_path(path_with_query),
+            "bsh": body_digest(body),
+        }
+        return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims, self._key, algorithms=[ALGORITHM])
+
+
+class ClientAuth(httpx.Auth):
+    """Signs every request of an httpx client; a retried request gets a fresh assertion."""
+
+    requires_request_body = True
+
+    def __init__(self, key: ClientKey) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._key.assertion(request.method, request.url.raw_path.decode("ascii"), request.content)
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
+def issuer_of(token: str) -> str:
+    """Client id the token claims, before anything is proved; only for looking up the key to verify with."""
+    if len(token) > MAX_TOKEN_CHARS:
+        raise ClientAuthError("assertion too long")
+    try:
+        claims = json.loads(jws.extract_compact(token.encode("ascii")).payload)
+        return _checked_client_id(claims["iss"])
+    except (JoseError, KeyError, TypeError, ValueError, RecursionError):
+        raise ClientAuthError("not an assertion") from None
+
+
+def verify_assertion(
+    token: str, jwk: dict[str, str], method: str, path_with_query: str, body: bytes, now: float | None = None
+) -> AssertionClaims:
+    """Accept the token only for this key, request and moment; the caller must refuse a `nonce` seen before.
+
+    Raises AssertionExpiredError outside the time window, ClientAuthError for everything else.
+    """
+    moment = time.time() if now is None else now
+    issuer_of(token)
+    try:
+        claims = jwt.decode(token, _import_jwk(jwk, private=False), algorithms=[ALGORITHM]).claims
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise ClientAuthError("assertion is not signed by the registered key") from None
+    issued_at, expires_at = _number(claims, "iat"), _number(claims, "exp")
+    if not issued_at < expires_at <= issued_at + LIFETIME_S:
+        raise ClientAuthError("assertion lives too long")
+    if issued_at > moment + CLOCK_SKEW_S or expires_at + CLOCK_SKEW_S <= moment:
+        raise AssertionExpiredError("assertion is outside its time")
+    nonce = claims.get("jti")
+    if not isinstance(nonce, str) or not 16 <= len(nonce) <= 64:
+        raise ClientAuthError("assertion has no usable jti")
+    bound = (
+        ("htm", method.upper()),
+        ("htu", _normal_path(path_with_query)),
+        ("bsh", body_digest(body)),
+    )
+    for name, wanted in bound:
+        said = claims.get(name)
+        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), wanted.encode()):
+            raise ClientAuthError(f"assertion was made for another request ({name})")
+    return AssertionClaims(_checked_issuer(claims), nonce, expires_at + CLOCK_SKEW_S)
+
+
+def check_public_jwk(jwk: dict[str, Any]) -> dict[str, str]:
+    """The JWK reduced to its public members; ValueError when it is not an Ed25519 key."""
+    try:
+        public = _import_jwk(jwk, private=False).as_dict(private=False)
+    except (JoseError, TypeError) as error:
+        raise ValueError("not an Ed25519 public key (JWK)") from error
+    return {name: str(public[name]) for name in ("kty", "crv", "x")}
+
+
+def body_digest(body: bytes) -> str:
+    """base64url of SHA-256, without padding."""
+    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+
+
+def _import_jwk(jwk: dict[str, Any], *, private: bool) -> OKPKey:
+    if not isinstance(jwk, dict) or jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
+        raise ValueError("not an Ed25519 key (JWK)")
+    wanted = ("kty", "crv", "x", "d") if private else ("kty", "crv", "x")
+    members = {name: jwk.get(name) for name in wanted}
+    if not all(isinstance(value, str) for value in members.values()):
+        raise ValueError("JWK members must be text")
+    key = OKPKey.import_key({name: str(value) for name, value in members.items()})
+    _ = key.public_key  # decodes X: joserfc imports lazily
+    return key
+
+
+def _checked_client_id(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_CLIENT_ID_CHARS or not set(value) <= _CLIENT_ID_CHARS:
+        raise ValueError("client id: 1 to 64 letters, digits, '.', '_' or '-'")
+    return value
+
+
+def _checked_issuer(claims: dict[str, Any]) -> str:
+    try:
+        return _checked_client_id(claims.get("iss"))
+    except ValueError as error:
+        raise ClientAuthError(str(error)) from None
+
+
+def _normal_path(path_with_query: str) -> str:
+    """An empty query ("/x?") equals none: the ASGI scope cannot tell them apart."""
+    return path_with_query.removesuffix("?")
+
+
+def _number(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        raise ClientAuthError(f"assertion has no {name}")
+    return float(value)

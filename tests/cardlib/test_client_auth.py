@@ -1,0 +1,221 @@
+"""Assertions: bound to key, request and moment; the key file is private."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from cardlib.client_auth import (
+    CLOCK_SKEW_S,
+    LIFETIME_S,
+    AssertionExpiredError,
+    ClientAuth,
+    ClientAuthError,
+    ClientKey,
+    ClientKeyError,
+    ClientKeyNotFoundError,
+    body_digest,
+    check_public_jwk,
+    issuer_of,
+    verify_assertion,
+)
+
+NOW = 1_790_000_000
+KEY = ClientKey.generate("terminal-1")
+REQUEST = ("POST", "/v1/things?a=1", b'{"x":1}')
+
+
+def test_round_trip() -> None:
+    token = KEY.assertion(*REQUEST, now=NOW)
+    claims = verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW + 5)
+    assert issuer_of(token) == claims.client_id == "terminal-1"
+    assert claims.expires_at == NOW + LIFETIME_S + CLOCK_SKEW_S
+
+
+def test_nonces_differ() -> None:
+    nonces = {
+        verify_assertion(KEY.assertion(*REQUEST, now=NOW), KEY.public_jwk(), *REQUEST, now=NOW).nonce for _ in range(20)
+    }
+    assert len(nonces) == 20
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("PUT", "/v1/things?a=1", b'{"x":1}'),
+        ("POST", "/v1/things?a=2", b'{"x":1}'),
+        ("POST", "/v1/things", b'{"x":1}'),
+        ("POST", "/v1/things?a=1", b'{"x":2}'),
+        ("POST", "/v1/things?a=1", b""),
+    ],
+)
+def test_another_request_is_refused(request_: tuple[str, str, bytes]) -> None:
+    with pytest.raises(ClientAuthError, match="another request"):
+        verify_assertion(KEY.assertion(*REQUEST, now=NOW), KEY.public_jwk(), *request_, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("offset", "accepted"),
+    [
+        (LIFETIME_S + CLOCK_SKEW_S - 1, True),
+        (LIFETIME_S + CLOCK_SKEW_S, False),
+        (-CLOCK_SKEW_S, True),
+        (-CLOCK_SKEW_S - 1, False),
+    ],
+)
+def test_time_window(offset: int, accepted: bool) -> None:
+    token = KEY.assertion(*REQUEST, now=NOW)
+    if accepted:
+        verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW + offset)
+        return
+    with pytest.raises(AssertionExpiredError) as caught:
+        verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW + offset)
+    assert caught.value.failure == "REQUEST_EXPIRED"
+
+
+def test_other_key_is_refused() -> None:
+    other = ClientKey.generate("terminal-1")
+    with pytest.raises(ClientAuthError, match="registered key"):
+        verify_assertion(other.assertion(*REQUEST, now=NOW), KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+def test_public_key_as_hmac_secret_is_refused() -> None:
+    """The classic algorithm confusion: the public half, known to all, used as a shared secret."""
+    claims = {"iss": "terminal-1", "iat": NOW, "exp": NOW + 60, "jti": "x" * 20, "htm": "POST"}
+    forged = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(KEY.public_jwk()["x"]))
+    unsigned = "eyJhbGciOiJub25lIn0." + forged.split(".")[1] + "."
+    for token in (forged, unsigned):
+        with pytest.raises(ClientAuthError):
+            verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+def _signed(change: dict[str, object]) -> str:
+    claims: dict[str, object] = {
+        "iss": "terminal-1",
+        "iat": NOW,
+        "exp": NOW + LIFETIME_S,
+        "jti": "0123456789abcdef",
+        "htm": "POST",
+        "htu": REQUEST[1],
+        "bsh": body_digest(REQUEST[2]),
+    }
+    kept = {name: value for name, value in (claims | change).items() if value is not None}
+    return jwt.encode({"alg": "Ed25519"}, kept, KEY._key, algorithms=["Ed25519"])
+
+
+def test_unchanged_claims_pass() -> None:
+    verify_assertion(_signed({}), KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exp": NOW + LIFETIME_S + 1},
+        {"exp": NOW},
+        {"exp": None},
+        {"iat": None},
+        {"iat": True},
+        {"iat": "now"},
+        {"exp": 1e308},
+        {"jti": None},
+        {"jti": "short"},
+        {"jti": 7},
+        {"htm": None},
+        {"htu": None},
+        {"bsh": None},
+        {"bsh": 5},
+        {"iss": None},
+        {"iss": "a b"},
+        {"iss": "x" * 65},
+    ],
+)
+def test_incomplete_or_odd_claims_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ClientAuthError):
+        verify_assertion(_signed(change), KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+@settings(max_examples=60)
+@given(st.one_of(st.text(max_size=200), st.from_regex(r"[\w-]{0,40}\.[\w-]{0,80}\.[\w-]{0,90}", fullmatch=True)))
+def test_garbage_never_passes_and_never_crashes(token: str) -> None:
+    with pytest.raises(ClientAuthError):
+        verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_every_changed_character_of_the_signed_part_is_refused(data: st.DataObject) -> None:
+    token = KEY.assertion(*REQUEST, now=NOW)
+    place = data.draw(st.integers(0, token.rindex(".") - 1))
+    letter = data.draw(st.sampled_from("ABCxyz019-_."))
+    changed = token[:place] + letter + token[place + 1 :]
+    if changed == token:
+        return
+    with pytest.raises(ClientAuthError):
+        verify_assertion(changed, KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+def test_key_file_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "client.json"
+    KEY.save(path)
+    loaded = ClientKey.load(path)
+    assert loaded.public_jwk() == KEY.public_jwk()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["client.json"]
+    assert "d" not in loaded.public_jwk()
+    assert json.loads(path.read_text())["key"]["d"] not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.chmod(0o640),
+        lambda path: path.write_text("{}"),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text(
+            '{"client_id": "a", "key": {"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"}}'
+        ),
+        lambda path: path.write_bytes(b"\xff\xfe"),
+    ],
+)
+def test_bad_key_file_is_refused(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    path = tmp_path / "client.json"
+    KEY.save(path)
+    spoil(path)
+    with pytest.raises(ClientKeyError):
+        ClientKey.load(path)
+
+
+def test_missing_key_file(tmp_path: Path) -> None:
+    with pytest.raises(ClientKeyNotFoundError):
+        ClientKey.load(tmp_path / "none.json")
+
+
+def test_public_jwk_check_drops_private_half() -> None:
+    assert set(check_public_jwk(dict(KEY._key.as_dict(private=True)))) == {"kty", "crv", "x"}
+    for bad in ({}, {"kty": "oct", "k": "AA"}, {"kty": "OKP", "crv": "X25519", "x": KEY.public_jwk()["x"]}):
+        with pytest.raises(ValueError, match="Ed25519"):
+            check_public_jwk(bad)
+
+
+def test_httpx_signs_method_path_query_and_body() -> None:
+    seen = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        path = request.url.raw_path.decode()
+        seen.append(verify_assertion(token, KEY.public_jwk(), request.method, path, request.content).nonce)
+        return httpx.Response(200)
+
+    with httpx.Client(transport=httpx.MockTransport(answer), auth=ClientAuth(KEY), base_url="http://centre") as client:
+        client.get("/v1/stock", params={"region": "110000", "q": "一"})
+        client.post("/v1/x", json={"a": "中"})
+        client.post("/v1/x")
+    assert len(set(seen)) == 3
