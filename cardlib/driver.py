@@ -53,6 +53,7 @@ def error_answer(error: BaseException) -> tuple[int, str]:
     failure = describe(failure_of(error))
     is_pin = isinstance(error, PinWrongError | PinLockedError)
     code = failure.driver_code
-    if isinstance(error, StatusWordError) and not is_pin:
+    # A broken card can answer 0000, which the rule would turn into "ok".
+    if isinstance(error, StatusWordError) and error.sw and not is_pin:
         code = driver_code_for_sw(error.sw)
     return code, f"{failure.text_zh}。{failure.remedy_zh}"
