@@ -1,0 +1,102 @@
+"""The issuance service as the agent sees it: two requests of a remote card session."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar, Protocol
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from cardlib.failures import FailureCode
+from cardlib.wire import BatchResponses, SessionReply, SessionStart
+
+LOG = logging.getLogger("terminal_agent.centre")
+
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+_RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class CentreUnreachableError(Exception):
+    """No usable answer; the same request may be sent again."""
+
+    failure: ClassVar[str] = "SERVICE_UNREACHABLE"
+
+
+class CentreRefusedError(Exception):
+    """The centre answered no. `failure` is the code of its problem document."""
+
+    def __init__(self, failure: str, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+
+
+class IssuanceClient(Protocol):
+    """Both calls may be repeated: the centre keys answers by session and sequence (cardlib.wire)."""
+
+    async def start(self, request: SessionStart) -> SessionReply: ...
+
+    async def answer(self, responses: BatchResponses) -> SessionReply: ...
+
+    async def aclose(self) -> None: ...
+
+
+class HttpIssuanceClient:
+    """Talks to the centre over HTTP. `auth` signs each request anew, so a repeated request is not a replayed one."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: httpx.Auth | None = None,
+        timeout_s: float = 15.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        # trust_env off: a proxy variable left in a kiosk's environment must not see card commands.
+        self._http = httpx.AsyncClient(
+            base_url=base_url, auth=auth, timeout=timeout_s, transport=transport, trust_env=False
+        )
+
+    async def start(self, request: SessionStart) -> SessionReply:
+        return await self._post("/v1/card-sessions", request.model_dump_json(exclude_none=True))
+
+    async def answer(self, responses: BatchResponses) -> SessionReply:
+        path = f"/v1/card-sessions/{quote(responses.session_id, safe='')}/responses"
+        return await self._post(path, responses.model_dump_json())
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _post(self, path: str, body: str) -> SessionReply:
+        try:
+            response = await self._http.post(path, content=body, headers={"Content-Type": "application/json"})
+        except httpx.HTTPError as exc:
+            raise CentreUnreachableError(f"{type(exc).__name__} on {path}") from exc
+        if response.status_code in _RETRYABLE_STATUS:
+            raise CentreUnreachableError(f"status {response.status_code} on {path}")
+        if not response.is_success:
+            raise _refusal(response)
+        try:
+            if len(response.content) > MAX_REPLY_BYTES:
+                raise ValueError("over-long reply")
+            reply = SessionReply.model_validate_json(response.content)
+            if (reply.batch is None) == (reply.outcome is None):
+                raise ValueError("neither or both of batch and outcome")
+        except (ValidationError, ValueError) as exc:
+            # The text of a ValidationError quotes its input, which may be card data.
+            raise CentreRefusedError("INTERNAL", f"not a session reply: {type(exc).__name__}") from None
+        return reply
+
+
+def _refusal(response: httpx.Response) -> CentreRefusedError:
+    """The centre's problem document (RFC 9457), or what can be said without one."""
+    code, detail = "", ""
+    try:
+        problem = response.json()
+        if isinstance(problem, dict):
+            code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))[:500]
+    except ValueError:
+        LOG.info("status %d without a problem document", response.status_code)
+    known = code in FailureCode.__members__
+    return CentreRefusedError(code if known else "INTERNAL", detail or f"status {response.status_code}")

@@ -1,0 +1,108 @@
+"""RFC 9457 answers: every refusal of the agent says what happened, why, and what to do now, in both languages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cardlib.failures import FailureCode, describe, failure_of
+
+MEDIA_TYPE = "application/problem+json"
+LOG = logging.getLogger("terminal_agent")
+
+_HTTP_FAILURES = {
+    400: FailureCode.INPUT_INVALID,
+    404: FailureCode.NOT_FOUND,
+    405: FailureCode.COMMAND_REJECTED,
+    413: FailureCode.INPUT_INVALID,
+}
+
+
+class AgentError(Exception):
+    """A refusal by the agent itself; `failure` names the `FailureCode`, the text is for the log and `detail`."""
+
+    failure: ClassVar[str] = "INTERNAL"
+
+
+class OperationTimeoutError(AgentError):
+    """The reader did not finish in time; it may still be busy with the call."""
+
+    failure = "TIMEOUT"
+
+
+class ReaderBusyError(AgentError):
+    """A card session holds the reader."""
+
+    failure = "CARD_BUSY"
+
+
+class UnknownReaderError(AgentError):
+    failure = "READER_NOT_FOUND"
+
+
+class UnknownJobError(AgentError):
+    failure = "NOT_FOUND"
+
+
+class NoCentreError(AgentError):
+    """No issuance service is configured for this terminal."""
+
+    failure = "SERVICE_UNREACHABLE"
+
+
+def problem_document(code: FailureCode, *, detail: str = "", status: int | None = None) -> dict[str, Any]:
+    """Members of RFC 9457 §3.1, and as extensions the failure's code, both languages and its retry policy."""
+    failure = describe(code)
+    return {
+        "type": f"urn:onecard:failure:{code.value}",
+        "title": failure.text_zh,
+        "status": status or failure.http_status,
+        "detail": detail,
+        "code": code.value,
+        "title_en": failure.text_en,
+        "cause_zh": failure.cause_zh,
+        "cause_en": failure.cause_en,
+        "remedy_zh": failure.remedy_zh,
+        "remedy_en": failure.remedy_en,
+        "retry": failure.retry,
+    }
+
+
+def problem_response(
+    code: FailureCode, *, detail: str = "", status: int | None = None, extra: Mapping[str, Any] | None = None
+) -> JSONResponse:
+    document = problem_document(code, detail=detail, status=status) | dict(extra or {})
+    return JSONResponse(document, status_code=document["status"], media_type=MEDIA_TYPE)
+
+
+def response_for(exc: Exception) -> JSONResponse:
+    """Answer for an exception that reached the edge; an unforeseen one keeps its text to the log."""
+    code = failure_of(exc)
+    if code is FailureCode.INTERNAL:
+        LOG.error("unforeseen %s", type(exc).__name__, exc_info=exc)
+        return problem_response(code)
+    LOG.info("refused: %s (%s)", code.value, exc)
+    return problem_response(code, detail=str(exc))
+
+
+def install(app: FastAPI) -> None:
+    """Give `app` problem answers for its own errors, wrong paths and wrong payloads."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, exc: HTTPException) -> JSONResponse:
+        code = _HTTP_FAILURES.get(exc.status_code, FailureCode.INTERNAL)
+        response = problem_response(code, detail=str(exc.detail), status=exc.status_code)
+        response.headers.update(exc.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def _payload(request: Request, exc: RequestValidationError) -> JSONResponse:
+        # The values themselves stay out: a mistyped body may hold a person's number.
+        errors = [{"loc": list(error["loc"]), "msg": error["msg"]} for error in exc.errors()]
+        return problem_response(FailureCode.INPUT_INVALID, status=422, extra={"errors": errors})

@@ -1,0 +1,168 @@
+// The agent's page: follows readers and card sessions by events, reads a card when it comes, forgets it when it goes.
+
+import {
+  alertStrip, chip, drawDevices, drawEvents, failureView, fill, holderView, lang, messageView, sessionView, words,
+} from "./view.js";
+
+const MAX_EVENTS = 6;
+const REVEAL_MS = 30000;
+const TYPE_COOKIE = "oc_type";
+const TONES = {
+  reader_added: "info", reader_removed: "bad", card_inserted: "ok", card_removed: "idle",
+  service_lost: "bad", service_restored: "ok",
+};
+
+const at = (id) => document.getElementById(id);
+const state = { readers: [], reader: null, job: null, trail: [], events: [], turn: 0, revealTimer: 0 };
+
+async function call(method, path, body) {
+  const response = await fetch(path, {
+    method, cache: "no-store",
+    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw Object.assign(new Error(answer.code ?? String(response.status)), { problem: answer });
+  return answer;
+}
+
+// `spoken` is what a screen reader hears; it never holds personal data. The focus stays on the button just used.
+function show({ root, acts }, spoken, note = "") {
+  const used = at("stage").contains(document.activeElement) ? document.activeElement.dataset.act : undefined;
+  at("stage").replaceChildren(root);
+  if (at("spoken").textContent !== spoken) at("spoken").textContent = spoken;
+  at("stage-note").textContent = note;
+  for (const [name, button] of Object.entries(acts)) button.addEventListener("click", () => actions[name]());
+  if (used && acts[used]) acts[used].focus();
+}
+
+const actions = {
+  again: () => read(false),
+  reveal: () => (state.revealTimer ? read(false, true) : read(true)),
+  stop: async () => {
+    if (state.job) await call("DELETE", `/v1/card-sessions/${encodeURIComponent(state.job.job_id)}`);
+  },
+};
+
+function showIdle() {
+  clearTimeout(state.revealTimer);
+  state.revealTimer = 0;
+  const hasReader = state.readers.some((reader) => reader.role === "card" && reader.state !== "LOST");
+  const [title, hint] = hasReader ? [words.insert, words.insert_hint] : [words.no_reader, words.no_reader_hint];
+  show(messageView("t-idle", title, hint), title);
+}
+
+async function read(isRevealed, isQuiet = isRevealed) {
+  const turn = ++state.turn;
+  clearTimeout(state.revealTimer);
+  state.revealTimer = 0;
+  if (!isQuiet) show(messageView("t-reading"), words.reading);
+  try {
+    const path = `/v1/readers/${encodeURIComponent(state.reader)}/basic-information`;
+    const view = await call("POST", path, { authenticate: true, masked: !isRevealed });
+    if (turn !== state.turn) return;
+    show(holderView(view, isRevealed), words.read_done, fill(words.read_facts, { ms: Math.round(view.ms), apdus: view.apdus }));
+    if (isRevealed) state.revealTimer = setTimeout(() => read(false, true), REVEAL_MS);
+  } catch (error) {
+    if (turn !== state.turn) return;
+    const problem = error.problem ?? { title: words.offline_title, title_en: words.offline_title };
+    show(failureView(problem), (lang === "zh" ? problem.title : problem.title_en) ?? words.failed);
+  }
+}
+
+// What the main panel is about: a running session first, then a card, then the invitation.
+function settle() {
+  if (state.job && !state.job.finished_at) return;
+  const current = state.readers.find((reader) => reader.name === state.reader);
+  if (state.job && current && current.atr !== null && state.job.reader === current.name) return;
+  state.job = null;
+  if (current && current.atr !== null && current.state !== "LOST") return;
+  state.turn += 1;
+  const other = state.readers.find((reader) => reader.role === "card" && reader.atr !== null && reader.state !== "LOST");
+  state.reader = other ? other.name : null;
+  if (other && other.state !== "IN_USE") read(false);
+  else showIdle();
+}
+
+function remember(tone, text, fact) {
+  state.events.unshift({ at: new Date(), tone, text, fact });
+  state.events.length = Math.min(state.events.length, MAX_EVENTS);
+  drawEvents(at("events"), at("no-events"), state.events);
+}
+
+async function refresh() {
+  state.readers = await call("GET", "/v1/readers");
+  drawDevices(at("devices"), state.readers);
+}
+
+async function onReaderEvent(name, data) {
+  remember(TONES[name], words[`event_${name}`], data.reader);
+  await refresh();
+  if (name === "card_inserted" && data.role === "card" && !(state.job && !state.job.finished_at)) {
+    state.job = null;
+    state.reader = data.reader;
+    read(false);
+  } else {
+    settle();
+  }
+}
+
+function onProgress(job) {
+  const isNew = !state.job || state.job.job_id !== job.job_id;
+  if (isNew) {
+    state.trail = [];
+    state.turn += 1;
+    state.reader = job.reader;
+    remember("info", words.event_session_start, job.reader);
+    refresh();
+  }
+  state.job = job;
+  const text = lang === "zh" ? job.text_zh : job.text_en;
+  // A step's first text names it; later ones are about the network or the card. A new start goes back to step 0.
+  if (job.step < state.trail.length) state.trail = [];
+  if (job.state === "running" && job.step > state.trail.length) state.trail.push(text);
+  show(sessionView(job, state.trail), text);
+}
+
+async function onDone(job) {
+  onProgress(job);
+  const isGood = job.state === "done";
+  remember(isGood ? "ok" : "bad", isGood ? words.event_session_done : words.event_session_failed, job.reader);
+  await refresh();
+}
+
+function setLive(isLive) {
+  at("live").replaceChildren(isLive ? chip("ok", words.live_ok) : chip("warn", words.live_lost));
+  at("alerts").replaceChildren(...(isLive ? [] : [alertStrip("bad", words.offline_title, words.offline_text)]));
+}
+
+async function begin() {
+  const info = await call("GET", "/v1/info");
+  at("terminal").textContent = `${info.device_number} · ${info.terminal_number ?? words.no_terminal_number}`;
+  await refresh();
+  for (const id of info.jobs) onProgress(await call("GET", `/v1/card-sessions/${encodeURIComponent(id)}`));
+  settle();
+}
+
+function follow() {
+  const source = new EventSource("/v1/events");
+  source.addEventListener("open", () => {
+    setLive(true);
+    begin().catch(() => setLive(false));
+  });
+  source.addEventListener("error", () => setLive(false));
+  for (const name of Object.keys(TONES)) {
+    source.addEventListener(name, (event) => onReaderEvent(name, JSON.parse(event.data)).catch(() => setLive(false)));
+  }
+  source.addEventListener("session_progress", (event) => onProgress(JSON.parse(event.data)));
+  source.addEventListener("session_done", (event) => onDone(JSON.parse(event.data)).catch(() => setLive(false)));
+}
+
+at("large").addEventListener("click", () => {
+  const isLarge = document.documentElement.dataset.type !== "large";
+  document.documentElement.dataset.type = isLarge ? "large" : "normal";
+  at("large").setAttribute("aria-pressed", String(isLarge));
+  document.cookie = `${TYPE_COOKIE}=${isLarge ? "large" : "normal"}; path=/; max-age=31536000; samesite=strict`;
+});
+
+follow();

@@ -1,0 +1,171 @@
+// Drawing for the agent's page. Data reaches the page as text nodes only, never as HTML.
+
+export const words = JSON.parse(document.getElementById("words").dataset.words);
+export const lang = document.documentElement.dataset.lang;
+
+const ART_NAME_WIDTH = 172; // between the label and the photo of the drawn card, in its own units
+const ART_GLYPH_WIDTH = 17;
+const SVG = "http://www.w3.org/2000/svg";
+const TONE_ICONS = { ok: "check", warn: "warn", bad: "cross", info: "info", idle: "clock" };
+
+export function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "oc-icon");
+  svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("focusable", "false");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `/static/icons.svg#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+export function element(tag, { className, tone, text } = {}, ...children) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (tone) made.dataset.tone = tone;
+  if (text !== undefined) made.append(text);
+  made.append(...children);
+  return made;
+}
+
+export function chip(tone, text) {
+  return element("span", { className: "oc-chip", tone }, icon(TONE_ICONS[tone]), text);
+}
+
+export function alertStrip(tone, title, text) {
+  const paragraph = element("p", {}, element("strong", { text: title }), element("br"), text);
+  return element("div", { className: "oc-alert", tone }, icon(TONE_ICONS[tone]), paragraph);
+}
+
+// A template's content with its data-field elements by name.
+export function stamp(id) {
+  const content = document.getElementById(id).content.cloneNode(true);
+  const fields = {};
+  for (const node of content.querySelectorAll("[data-field]")) fields[node.dataset.field] = node;
+  const acts = {};
+  for (const node of content.querySelectorAll("[data-act]")) acts[node.dataset.act] = node;
+  return { content, fields, acts, root: content.firstElementChild };
+}
+
+export function date(digits) {
+  return /^\d{8}$/.test(digits) ? `${digits.slice(0, 4)}-${digits.slice(4, 6)}-${digits.slice(6)}` : digits;
+}
+
+const STATE_TONES = { EMPTY: "idle", PRESENT: "ok", IN_USE: "info", AWAIT_REMOVAL: "warn", LOST: "bad" };
+
+export function drawDevices(into, readers) {
+  into.replaceChildren();
+  for (const reader of readers) {
+    const tone = STATE_TONES[reader.state];
+    const fact = reader.role === "psam" ? words.fact_psam : reader.is_contactless ? words.fact_contactless : words.fact_contact;
+    into.append(
+      element("div", { className: "oc-status", tone }, icon(reader.role === "psam" ? "key" : "reader"),
+        element("strong", { text: reader.name }), element("span", { text: fact }), chip(tone, words[`state_${reader.state}`])),
+    );
+  }
+  if (!readers.length) into.append(element("p", { className: "oc-small oc-muted", text: words.no_reader }));
+}
+
+export function drawEvents(into, empty, events) {
+  into.replaceChildren();
+  empty.hidden = events.length > 0;
+  for (const event of events) {
+    const at = element("time", { text: event.at.toLocaleTimeString("zh-CN", { hour12: false, hour: "2-digit", minute: "2-digit" }) });
+    at.dateTime = event.at.toISOString();
+    into.append(element("li", { tone: event.tone }, at, element("div", { text: event.text }, element("small", { text: event.fact }))));
+  }
+}
+
+export function holderView(view, isRevealed) {
+  const { fields, acts, root } = stamp("t-holder");
+  const generation = words[`generation_${String(view.generation).slice(0, 1)}`] ?? "";
+  const values = {
+    name: view.name, number: view.social_security_number, card_number: view.card_number, region: view.region,
+    issued: date(view.issue_date), expires: date(view.expiry_date), version: `${view.version} ${generation}`,
+    art_name: view.name, art_number: view.social_security_number, art_card: view.card_number,
+  };
+  for (const [name, value] of Object.entries(values)) fields[name].textContent = value;
+  if (view.name.length * ART_GLYPH_WIDTH > ART_NAME_WIDTH) {
+    fields.art_name.setAttribute("textLength", String(ART_NAME_WIDTH));
+    fields.art_name.setAttribute("lengthAdjust", "spacingAndGlyphs");
+  }
+  fields.chips.append(view.genuine ? chip("ok", words.genuine) : chip("idle", words.not_checked));
+  const today = new Date();
+  const stampToday = today.getFullYear() * 10000 + (today.getMonth() + 1) * 100 + today.getDate();
+  if (/^\d{8}$/.test(view.expiry_date) && Number(view.expiry_date) < stampToday) fields.chips.append(chip("warn", words.expired));
+  if (fields.reveal) fields.reveal.textContent = isRevealed ? words.hide : words.reveal;
+  return { root, acts };
+}
+
+export function failureView(problem) {
+  const { fields, acts, root } = stamp("t-failure");
+  fields.title.textContent = (lang === "zh" ? problem.title : problem.title_en) || words.failed;
+  fields.cause.textContent = (lang === "zh" ? problem.cause_zh : problem.cause_en) ?? "";
+  fields.remedy.textContent = (lang === "zh" ? problem.remedy_zh : problem.remedy_en) ?? "";
+  fields.code.textContent = problem.code ?? "";
+  return { root, acts };
+}
+
+export function messageView(id, title, hint) {
+  const { fields, root } = stamp(id);
+  if (fields.title) fields.title.textContent = title;
+  if (fields.hint) fields.hint.textContent = hint;
+  return { root, acts: {} };
+}
+
+const JOB_TONES = { running: "info", awaiting_card: "warn", done: "ok", failed: "bad", cancelled: "idle" };
+
+// `trail` holds the texts of the stages so far, oldest first.
+export function sessionView(job, trail) {
+  const { fields, acts, root } = stamp("t-session");
+  fields.title.textContent = words[job.kind];
+  fields.chip.append(chip(JOB_TONES[job.state], words[`session_${job.state}`]));
+  let counts = fill(words.counts, { apdus: job.apdus, round_trips: job.network_round_trips });
+  if (job.sessions > 1) counts += ` · ${fill(words.restarted, { times: job.sessions - 1 })}`;
+  fields.counts.textContent = counts;
+  const progress = root.querySelector("progress");
+  progress.max = Math.max(job.steps, 1);
+  progress.value = job.state === "done" ? progress.max : Math.max(0, job.step - 1);
+  trail.forEach((stage, index) => fields.steps.append(stageItem(stage, index, index === trail.length - 1 ? job.state : "done")));
+  fields.alert.append(jobAlert(job, trail.at(-1)));
+  const isOver = ["done", "failed", "cancelled"].includes(job.state);
+  acts.stop.hidden = isOver;
+  return { root, acts };
+}
+
+function stageItem(stage, index, state) {
+  const badge = element("b");
+  const item = element("li", {}, badge, element("div", {}, element("strong", { text: stage })), element("span"));
+  if (state === "done") {
+    item.dataset.state = "done";
+    badge.append(icon("check"));
+    item.lastElementChild.textContent = words.step_done;
+  } else if (state === "failed" || state === "cancelled") {
+    item.dataset.state = "fail";
+    badge.append(icon("cross"));
+  } else {
+    item.setAttribute("aria-current", "step");
+    badge.textContent = String(index + 1);
+    item.lastElementChild.textContent = words[`session_${state}`];
+  }
+  return item;
+}
+
+function jobAlert(job, stage) {
+  const text = lang === "zh" ? job.text_zh : job.text_en;
+  if (job.state === "failed" && job.failure) {
+    const suffix = lang === "zh" ? "zh" : "en";
+    const strip = alertStrip("bad", job.failure[`text_${suffix}`], job.failure[`cause_${suffix}`]);
+    strip.querySelector("p").append(element("br"), job.failure[`remedy_${suffix}`], element("br"),
+      element("small", { className: "oc-muted", text: job.failure.code }));
+    return strip;
+  }
+  if (job.state === "done") return alertStrip("ok", words.done_title, words[`done_${job.kind}`]);
+  if (job.state === "awaiting_card") return alertStrip("warn", text, words.safe_text);
+  const isOwnWord = job.state === "running" && job.step > 0 && text !== stage; // the agent's, about network or card
+  return alertStrip("info", isOwnWord ? text : words.safe_title, words.safe_text);
+}

@@ -1,0 +1,126 @@
+"""What the tests put around an agent: a software card, a centre with a script, and an application to call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from apdu.inprocess import InProcessReaders
+from cardlib.wire import BatchCommand, BatchResponses, CommandBatch, SessionOutcome, SessionReply, SessionStart
+from terminal_agent.app import create_app
+from terminal_agent.settings import AgentSettings
+
+ATR = bytes.fromhex("3B6D000000FE00000086FE990100000001")
+OTHER_ATR = bytes.fromhex("3B6D000000FE00000086FE990100000002")
+READER = "Counter Reader 00 00"
+BASE = "http://127.0.0.1:12343"
+
+
+class ScriptedCard:
+    """Answers by `answer(command)`; `leave_after` pulls it out after that many commands (they are executed)."""
+
+    def __init__(self, atr: bytes = ATR, answer: Callable[[bytes], bytes] | None = None) -> None:
+        self.atr = atr
+        self.answer = answer or (lambda command: bytes.fromhex("9000"))
+        self.seen: list[bytes] = []
+        self.leave_after: int | None = None
+
+    def power_on(self) -> bytes:
+        return self.atr
+
+    def power_off(self) -> None: ...
+
+    def transmit(self, command: bytes) -> bytes:
+        self.seen.append(command)
+        if self.leave_after is not None and len(self.seen) >= self.leave_after:
+            self.leave_after = None
+            raise ConnectionError
+        return self.answer(command)
+
+
+class ScriptedCentre:
+    """An issuance service whose every session has the same batches; `mishap` may raise before an answer is given."""
+
+    def __init__(self, *batches: list[BatchCommand], outcome: SessionOutcome | None = None) -> None:
+        self.batches = batches
+        self.outcome = outcome
+        self.starts: list[SessionStart] = []
+        self.answers: list[BatchResponses] = []
+        self.mishap: Callable[[str], None] = lambda step: None
+        self.is_closed = False
+
+    async def start(self, request: SessionStart) -> SessionReply:
+        self.mishap("start")
+        self.starts.append(request)
+        return self._reply(f"session-{len(self.starts)}", 1)
+
+    async def answer(self, responses: BatchResponses) -> SessionReply:
+        self.mishap("answer")
+        self.answers.append(responses)
+        return self._reply(responses.session_id, responses.sequence + 1)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+    def _reply(self, session_id: str, sequence: int) -> SessionReply:
+        if sequence > len(self.batches):
+            outcome = self.outcome or SessionOutcome(session_id=session_id, status="done", result={"card": "A0000****"})
+            return SessionReply(outcome=outcome.model_copy(update={"session_id": session_id}))
+        batch = CommandBatch(
+            session_id=session_id,
+            sequence=sequence,
+            commands=tuple(self.batches[sequence - 1]),
+            step=sequence,
+            steps=len(self.batches),
+            text_zh=f"第 {sequence} 步",
+            text_en=f"step {sequence}",
+        )
+        return SessionReply(batch=batch)
+
+
+def readers_with(card: ScriptedCard | None = None, name: str = READER) -> InProcessReaders:
+    readers = InProcessReaders([name])
+    if card is not None:
+        readers.insert(name, card)
+    return readers
+
+
+def settings(**changes: Any) -> AgentSettings:
+    return AgentSettings(**{"operation_timeout_s": 2, "batch_timeout_s": 2, "network_deadline_s": 2} | changes)
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client inside the running application, after the monitor's first look."""
+    transport = httpx.ASGITransport(app=app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        client.headers.update(headers)
+        await asyncio.sleep(0.05)
+        yield client
+
+
+@asynccontextmanager
+async def agent_with(
+    readers: InProcessReaders, centre: ScriptedCentre | None = None, **changes: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(create_app(settings(**changes), readers, issuance=centre)) as client:
+        yield client
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> Any:
+    """The first true value of `condition`, awaited if need be."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, "condition never came true"
+        await asyncio.sleep(0.01)

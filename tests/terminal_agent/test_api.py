@@ -1,0 +1,119 @@
+"""Small routes, problem documents, and the page with its files."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from terminal_agent.page import HERE, words
+from tests.terminal_agent.stand import READER, ScriptedCard, agent_with, readers_with
+
+PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "title_en", "cause_zh", "cause_en", "remedy_zh",
+                   "remedy_en", "retry"}  # fmt: skip
+
+
+async def test_readers_and_info() -> None:
+    async with agent_with(readers_with(ScriptedCard())) as client:
+        readers = (await client.get("/v1/readers")).json()
+        info = (await client.get("/v1/info")).json()
+    assert [(r["name"], r["state"], r["role"], r["is_contactless"]) for r in readers] == [
+        (READER, "PRESENT", "card", False)
+    ]
+    assert (info["profile"], info["has_centre"], info["terminal_number"], info["jobs"]) == ("counter", False, None, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/nothing", 404, "NOT_FOUND"),
+        ("GET", "/static/../settings.py", 404, "NOT_FOUND"),
+        ("GET", "/static/%2e%2e/settings.py", 404, "NOT_FOUND"),
+        ("GET", "/docs", 404, "NOT_FOUND"),
+        ("PUT", "/v1/readers", 405, "COMMAND_REJECTED"),
+        ("GET", "/?lang=fr", 422, "INPUT_INVALID"),
+    ],
+)
+async def test_every_refusal_is_a_problem_document(method: str, path: str, status: int, code: str) -> None:
+    async with agent_with(readers_with()) as client:
+        answer = await client.request(method, path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["code"] == code
+    assert answer.json().keys() >= PROBLEM_MEMBERS
+
+
+async def test_payload_errors_do_not_echo_the_payload() -> None:
+    async with agent_with(readers_with()) as client:
+        answer = await client.post("/v1/card-sessions", json={"reader": READER, "kind": "110105199001010012"})
+        broken = await client.post(
+            "/v1/card-sessions", content=b'{"reader": 110105199001010012', headers={"Content-Type": "application/json"}
+        )
+    assert [answer.status_code, broken.status_code] == [422, 422]
+    assert answer.json()["errors"][0]["loc"][-1] == "kind"
+    assert "110105199001010012" not in answer.text + broken.text
+
+
+async def test_unforeseen_failures_stay_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("inner secret")
+
+    monkeypatch.setattr("terminal_agent.cards.SocialSecurityCard", broken)
+    async with agent_with(readers_with(ScriptedCard())) as client:
+        answer = await client.post(f"/v1/readers/{READER}/basic-information", json={})
+    assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
+    assert "inner secret" not in answer.text
+    assert "inner secret" in caplog.text
+    assert answer.headers["content-security-policy"]
+
+
+async def test_page_is_served_in_both_languages_and_sizes() -> None:
+    async with agent_with(readers_with()) as client:
+        zh = await client.get("/")
+        en = await client.get("/?lang=en", headers={"Cookie": "oc_type=large"})
+        paths = re.findall(r'(?:href|src)="(/static/[^"#]+)', zh.text)
+        files = {path: await client.get(path) for path in paths}
+    assert 'lang="zh-CN"' in zh.text
+    assert 'data-type="normal"' in zh.text
+    assert 'lang="en"' in en.text
+    assert 'data-type="large"' in en.text
+    assert zh.headers["cache-control"] == "no-store"
+    assert len(files) >= 5
+    assert {path: answer.status_code for path, answer in files.items()} == dict.fromkeys(files, 200)
+
+
+async def test_page_obeys_its_own_content_security_policy() -> None:
+    async with agent_with(readers_with()) as client:
+        page = (await client.get("/")).text
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+    assert not re.search(r"<style|\bstyle=|\son\w+=|javascript:", page)
+    assert "innerHTML" not in "".join(path.read_text("utf-8") for path in (HERE / "static").glob("*.js"))
+
+
+async def test_only_the_counter_may_reveal() -> None:
+    for profile, may in (("counter", True), ("kiosk", False)):
+        async with agent_with(readers_with(), profile=profile) as client:
+            assert ('data-act="reveal"' in (await client.get("/")).text) is may
+
+
+def test_words_are_complete_in_both_languages_and_all_used() -> None:
+    zh, en = words()["zh"], words()["en"]
+    assert zh.keys() == en.keys()
+    assert all(zh.values())
+    assert all(en.values())
+    for key in zh:
+        assert re.findall(r"\{\w+\}", zh[key]) == re.findall(r"\{\w+\}", en[key])
+    files = [*(HERE / "static").glob("*.js"), HERE / "templates/counter.html"]
+    used = set(re.findall(r"\b(?:w|words)\.(\w+)", "".join(path.read_text("utf-8") for path in files)))
+    families = ("state_", "event_", "session_", "generation_", "done_", "initialization", "personalization")
+    assert [key for key in zh if key not in used and not key.startswith(families)] == []
+    assert used - zh.keys() - {"get"} == set()
+
+
+async def test_api_describes_itself() -> None:
+    async with agent_with(readers_with()) as client:
+        document = (await client.get("/openapi.json")).json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len(operations) == 8
+    assert all(operation["summary"] for operation in operations)
