@@ -56,7 +56,7 @@ async def test_payload_errors_do_not_echo_the_payload() -> None:
 async def test_unforeseen_failures_stay_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*args: object) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("inner secret")
 
     monkeypatch.setattr("terminal_agent.cards.SocialSecurityCard", broken)
