@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from apdu.atr import MAX_LENGTH as MAX_ATR_LENGTH
 from apdu.errors import CardAbsentError, EncodingError, ReaderOccupiedError
 from apdu.inprocess import InProcessConnection, InProcessReaders, InProcessWatch
 
@@ -137,9 +138,11 @@ class RemoteCard:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def power_on(self) -> bytes:
+        """The ATR. More bytes than an ATR may have are how a card process shows a dead chip to pcscd: none."""
         with self._lock:
             self._send(POWER_ON)
-            return self._ask(GET_ATR, POWER_TIMEOUT_S)
+            atr = self._ask(GET_ATR, POWER_TIMEOUT_S)
+            return atr if len(atr) <= MAX_ATR_LENGTH else b""
 
     def power_off(self) -> None:
         with self._lock:
