@@ -1,0 +1,75 @@
+"""Queries over applications and their steps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from issuance.applications.models import ApplicationRow, ApplicationStepRow
+from issuance.applications.schemas import Step, StepStatus
+
+_FINAL_STATES = ("enabled", "rejected", "written_off")
+
+
+class ApplicationRepository:
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add(self, row: ApplicationRow) -> bool:
+        """False when the person has an open application (the database's own constraint)."""
+        try:
+            async with self._session.begin_nested():
+                self._session.add(row)
+        except IntegrityError:
+            return False
+        return True
+
+    async def get(self, application_id: str) -> ApplicationRow | None:
+        """Locked for the rest of the transaction where the database can."""
+        return await self._session.get(ApplicationRow, application_id, with_for_update=True)
+
+    async def open_of(self, person_id: str) -> str | None:
+        """Id of the person's open application."""
+        found: str | None = await self._session.scalar(
+            select(ApplicationRow.id).where(
+                ApplicationRow.person_id == person_id, ApplicationRow.state.not_in(_FINAL_STATES)
+            )
+        )
+        return found
+
+    async def add_step(
+        self,
+        application_id: str,
+        step: Step,
+        status: StepStatus,
+        at: datetime,
+        *,
+        detail: str = "",
+        reason: str | None = None,
+        owner: str | None = None,
+        deadline: datetime | None = None,
+    ) -> None:
+        self._session.add(
+            ApplicationStepRow(
+                application_id=application_id,
+                step=step.value,
+                status=status.value,
+                at=at,
+                detail=detail[:512],
+                reason=reason,
+                owner=owner,
+                deadline=deadline,
+            )
+        )
+        await self._session.flush()
+
+    async def steps(self, application_id: str) -> list[ApplicationStepRow]:
+        query = (
+            select(ApplicationStepRow)
+            .where(ApplicationStepRow.application_id == application_id)
+            .order_by(ApplicationStepRow.id)
+        )
+        return list(await self._session.scalars(query))

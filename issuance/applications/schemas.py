@@ -1,0 +1,167 @@
+"""Messages about applications."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from cardlib.wire import Message
+from issuance.clients.schemas import Region
+from issuance.persons.schemas import PersonData, PersonView
+
+ApplicationId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^(?:SSSE|DF[0-9]{2})EF[0-9]{2}$")]
+Tag = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{2}$")]
+
+EXAMPLE_ID = "0d9f4f0e6b7f4a35a3b2b8a1b4a6c001"
+
+
+class ApplicationState(StrEnum):
+    """`checked` waits for a blank; `enabled`, `rejected` and `written_off` are final."""
+
+    SUBMITTED = "submitted"
+    CHECKED = "checked"
+    RESERVED = "reserved"
+    PERSONALIZED = "personalized"
+    VERIFIED = "verified"
+    ENABLED = "enabled"
+    REJECTED = "rejected"
+    WRITTEN_OFF = "written_off"
+
+
+class Step(StrEnum):
+    """Steps of the instant-issue saga, in order; `write_off` and `reject` undo or end it."""
+
+    APPLY = "apply"
+    CHECK = "check"
+    RESERVE = "reserve"
+    PERSONALIZE = "personalize"
+    READ_BACK = "read_back"
+    ENABLE = "enable"
+    ECARD = "ecard"
+    WRITE_OFF = "write_off"
+    REJECT = "reject"
+
+
+class StepStatus(StrEnum):
+    """A `started` or `stuck` step waits for its owner until the deadline; `undone` was compensated."""
+
+    STARTED = "started"
+    DONE = "done"
+    STUCK = "stuck"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+class ApplicationRequest(Message):
+    """A card for one person. `items` fills further files: {"DF01EF05": {"20": "50"}}; the rest is filled as unused.
+
+    `card_class` (CL01) follows from the age when not given.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "region": "110000",
+                    "generation": "3.0",
+                    "person": {
+                        "social_security_number": "990100199001010012",
+                        "name": "测试甲",
+                        "sex": "1",
+                        "ethnic_group": "01",
+                        "birthplace": "990100",
+                        "birth_date": "19900101",
+                    },
+                    "items": {"DF01EF05": {"20": "50"}},
+                }
+            ]
+        }
+    )
+
+    region: Region
+    generation: Literal["2.0", "3.0"] = "3.0"
+    card_class: Literal["1", "2", "3", "4"] | None = None
+    person: PersonData
+    items: dict[FileName, dict[Tag, Any]] = Field(default_factory=dict, max_length=64)
+
+
+class Reason(Message):
+    """Why; recorded in the audit trail, so no personal data."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "chip does not answer"}]})
+
+    reason: str = Field(min_length=1, max_length=256)
+
+
+class WriteOff(Reason):
+    """`is_final` also ends the application; otherwise it waits for a new blank."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "chip does not answer", "is_final": False}]})
+
+    is_final: bool = False
+
+
+class StepView(Message):
+    step: Step
+    status: StepStatus
+    at: datetime
+    detail: str
+    reason: str | None = Field(description="FailureCode of a stuck step, or why it was undone")
+    owner: str | None
+    deadline: datetime | None
+
+
+class ApplicationView(Message):
+    """Where an application stands; the person is masked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": EXAMPLE_ID,
+                    "state": "checked",
+                    "region": "110000",
+                    "generation": "3.0",
+                    "card_class": "3",
+                    "person": {"name": "测*甲", "social_security_number": "**************0012"},
+                    "reset_information": None,
+                    "card_number": None,
+                    "issue_date": None,
+                    "expiry_date": None,
+                    "ecard_no": None,
+                    "created_at": "2026-01-05T01:00:00Z",
+                    "updated_at": "2026-01-05T01:00:00Z",
+                    "steps": [
+                        {
+                            "step": "apply",
+                            "status": "done",
+                            "at": "2026-01-05T01:00:00Z",
+                            "detail": "",
+                            "reason": None,
+                            "owner": None,
+                            "deadline": None,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    id: str
+    state: ApplicationState
+    region: str
+    generation: str
+    card_class: str
+    person: PersonView
+    reset_information: str | None
+    card_number: str | None
+    issue_date: date | None
+    expiry_date: date | None
+    ecard_no: str | None
+    created_at: datetime
+    updated_at: datetime
+    steps: list[StepView]

@@ -1,0 +1,54 @@
+"""Queries over the audit trail: add and read, nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from issuance.audit.models import AuditRow
+
+
+class AuditRepository:
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add(
+        self,
+        *,
+        at: datetime,
+        actor: str,
+        clerk: str,
+        act: str,
+        subject: str,
+        application_id: str | None,
+        outcome: str,
+        detail: dict[str, Any],
+    ) -> None:
+        row = AuditRow(
+            at=at,
+            actor=actor,
+            clerk=clerk,
+            act=act,
+            subject=subject,
+            application_id=application_id,
+            outcome=outcome,
+            detail=detail,
+        )
+        self._session.add(row)
+        await self._session.flush()
+
+    async def find(
+        self, *, subject: str | None, application_id: str | None, before: int | None, limit: int
+    ) -> list[AuditRow]:
+        """Newest first."""
+        query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+        if subject is not None:
+            query = query.where(AuditRow.subject == subject)
+        if application_id is not None:
+            query = query.where(AuditRow.application_id == application_id)
+        if before is not None:
+            query = query.where(AuditRow.id < before)
+        return list(await self._session.scalars(query))

@@ -1,0 +1,1 @@
+"""Issued cards and their states."""

@@ -1,0 +1,1 @@
+"""What a card can do where: the application catalog over HTTP."""

@@ -1,0 +1,1 @@
+"""Registered callers: terminals, operators, wallets and verifiers, each with its public key."""

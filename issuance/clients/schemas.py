@@ -1,0 +1,80 @@
+"""Messages about registered clients."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic.config import JsonDict
+
+from cardlib.client_auth import check_public_jwk
+from cardlib.wire import Message
+
+Region = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
+ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+_EXAMPLE_JWK: JsonDict = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+
+
+class Role(StrEnum):
+    """What a client may do. A clerk's workplace is an operator; a kiosk or counter reader is a terminal."""
+
+    OPERATOR = "operator"
+    TERMINAL = "terminal"
+    WALLET = "wallet"
+    VERIFIER = "verifier"
+
+
+class ClientRegistration(Message):
+    """`region` limits what operators and terminals may touch to that province or city; null means everywhere."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "counter-0001",
+                    "name": "示例网点1号柜台",
+                    "roles": ["terminal"],
+                    "region": "130000",
+                    "public_jwk": _EXAMPLE_JWK,
+                }
+            ]
+        }
+    )
+
+    id: ClientId
+    name: str = Field(min_length=1, max_length=128)
+    roles: tuple[Role, ...] = Field(min_length=1)
+    region: Region | None = None
+    public_jwk: dict[str, str]
+
+    @field_validator("public_jwk")
+    @classmethod
+    def _is_ed25519(cls, value: dict[str, str]) -> dict[str, str]:
+        return check_public_jwk(value)
+
+
+class ClientView(Message):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "counter-0001",
+                    "name": "示例网点1号柜台",
+                    "roles": ["terminal"],
+                    "region": "130000",
+                    "status": "active",
+                    "created_at": "2026-01-05T01:00:00Z",
+                }
+            ]
+        }
+    )
+
+    id: str
+    name: str
+    roles: tuple[Role, ...]
+    region: str | None
+    status: str
+    created_at: datetime

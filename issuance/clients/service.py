@@ -1,0 +1,121 @@
+"""Registration of clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from issuance.audit.repository import AuditRepository
+from issuance.clients.models import ClientRow
+from issuance.clients.repository import ClientRepository
+from issuance.clients.schemas import ClientRegistration, ClientView, Role
+from issuance.clock import Clock, system_clock
+from issuance.database import Database
+from issuance.problems import ProblemError
+from issuance.unit import Unit
+
+BOOTSTRAP_ACTOR = "console"
+"""Actor of acts done on the server itself, without a client."""
+
+
+class ClientService:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._clients = ClientRepository(unit.session)
+
+    async def register(self, registration: ClientRegistration) -> ClientView:
+        if registration.region is None:
+            if self._unit.caller.region is not None:
+                raise ProblemError("CLIENT_FORBIDDEN", "a regional operator registers clients of its region only")
+        else:
+            self._unit.caller.demand_region(registration.region)
+        row = await register_client(
+            self._unit.session, registration, now=self._unit.now, actor=self._unit.caller.client_id
+        )
+        return view_of(row)
+
+    async def list(self) -> list[ClientView]:
+        return [view_of(row) for row in await self._clients.all()]
+
+    async def suspend(self, client_id: str) -> ClientView:
+        subject = f"client:{client_id}"
+        row = await self._clients.get(client_id)
+        if row is None:
+            raise ProblemError("NOT_FOUND", "no such client", subject=subject)
+        if self._unit.caller.region is not None:
+            self._unit.caller.demand_region(row.region or "000000")
+        await self._clients.set_status(client_id, "suspended")
+        await self._unit.audit("client.suspend", subject)
+        return view_of(row).model_copy(update={"status": "suspended"})
+
+
+def view_of(row: ClientRow) -> ClientView:
+    return ClientView(
+        id=row.id,
+        name=row.name,
+        roles=tuple(Role(role) for role in row.roles),
+        region=row.region,
+        status=row.status,
+        created_at=row.created_at,
+    )
+
+
+async def register_client(
+    session: AsyncSession, registration: ClientRegistration, *, now: datetime, actor: str = BOOTSTRAP_ACTOR
+) -> ClientRow:
+    """Add a client; registering the same id with the same key again changes nothing. Raises CONFLICT otherwise."""
+    clients = ClientRepository(session)
+    row = ClientRow(
+        id=registration.id,
+        name=registration.name,
+        roles=[role.value for role in registration.roles],
+        region=registration.region,
+        public_jwk=dict(registration.public_jwk),
+        status="active",
+        created_at=now,
+    )
+    if await clients.add(row):
+        await AuditRepository(session).add(
+            at=now,
+            actor=actor,
+            clerk="",
+            act="client.register",
+            subject=f"client:{row.id}",
+            application_id=None,
+            outcome="ok",
+            detail={"roles": row.roles, "region": row.region},
+        )
+        return row
+    known = await clients.get(registration.id)
+    wanted = (row.public_jwk, sorted(row.roles), row.region)
+    if known is None or (known.public_jwk, sorted(known.roles), known.region) != wanted or known.status != "active":
+        raise ProblemError("CONFLICT", "another client has this id", subject=f"client:{registration.id}")
+    return known
+
+
+async def bootstrap_client(
+    database_url: str,
+    client_id: str,
+    public_jwk: dict[str, str],
+    roles: Iterable[str] = ("operator",),
+    *,
+    name: str = "",
+    region: str | None = None,
+    clock: Clock = system_clock,
+) -> ClientView:
+    """Register a client on the database itself, out of band: how the first operator comes to be."""
+    registration = ClientRegistration(
+        id=client_id,
+        name=name or client_id,
+        roles=tuple(Role(role) for role in roles),
+        region=region,
+        public_jwk=public_jwk,
+    )
+    database = Database(database_url)
+    try:
+        async with database.transaction() as session:
+            return view_of(await register_client(session, registration, now=clock()))
+    finally:
+        await database.close()

@@ -1,0 +1,1 @@
+"""Electronic cards and their sixty-second codes."""

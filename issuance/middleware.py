@@ -1,0 +1,105 @@
+"""Around every request: a request id, a body limit, one log line, metrics, and no traceback to anyone."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import traceback
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cardlib.failures import FailureCode
+from issuance.logs import get_logger
+from issuance.metrics import Metrics
+from issuance.problems import ProblemError, code_of, response_for
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+log = get_logger("issuance.http")
+
+
+class BodyTooLargeError(ProblemError):
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            "INPUT_INVALID", f"a body has at most {limit} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        )
+
+
+class RequestMiddleware:
+    """Pure ASGI. The route's template is logged, never the path: paths carry card numbers."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, body_limit: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+        received = 0
+        started = time.perf_counter()
+
+        async def limited_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._body_limit:
+                raise BodyTooLargeError(self._body_limit)
+            return message
+
+        async def marked_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            if _declared_length(scope) > self._body_limit:
+                raise BodyTooLargeError(self._body_limit)
+            await self._app(scope, limited_receive, marked_send)
+        except Exception as error:
+            _log_unexpected(error, request_id)
+            if status:
+                raise
+            await response_for(error)(scope, receive, marked_send)
+        finally:
+            self._record(scope, status or 500, time.perf_counter() - started, request_id)
+
+    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        log.info(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            client=scope["state"].get("client_id", ""),
+            request_id=request_id,
+        )
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:18])
+    return 0
+
+
+def _log_unexpected(error: Exception, request_id: str) -> None:
+    """Type and places only: an exception's words may quote what a person sent."""
+    if code_of(error) is not FailureCode.INTERNAL:
+        return
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = ["/".join(Path(frame.filename).parts[-2:]) + f":{frame.lineno}" for frame in frames]
+    log.error("unexpected", error=type(error).__name__, places=places, request_id=request_id)

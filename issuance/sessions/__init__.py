@@ -1,0 +1,1 @@
+"""Remote card sessions: the centre computes the commands, a terminal executes them."""

@@ -1,0 +1,29 @@
+"""Settings of the issuance service, from ONECARD_ISSUANCE_* environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`database_url` names an async SQLAlchemy driver: sqlite+aiosqlite or postgresql+psycopg.
+
+    `metrics_token` opens /metrics to whoever sends it as a bearer token; without one /metrics needs an operator.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ONECARD_ISSUANCE_", extra="ignore", frozen=True)
+
+    database_url: str = "sqlite+aiosqlite:///issuance.db"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8400, ge=0, le=65535)
+    metrics_token: SecretStr | None = None
+    rules_path: Path | None = None
+    catalog_path: Path | None = None
+    body_limit_bytes: int = Field(default=1 << 20, ge=1024)
+    code_ttl_s: int = Field(default=60, ge=1, le=60)
+    idempotency_ttl_h: int = Field(default=24, ge=1)
+    stuck_deadline_h: int = Field(default=24, ge=1)
+    database_timeout_s: float = Field(default=15.0, gt=0)

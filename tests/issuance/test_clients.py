@@ -1,0 +1,174 @@
+"""Callers: every request signed by a registered key, spent once, within role and region."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from cardlib.client_auth import ClientKey
+from issuance.clients.service import bootstrap_client
+from issuance.problems import ProblemError
+from tests.issuance.conftest import REGION, Centre, ClockedAuth, application, ok, refused, reset
+
+JWK = ClientKey.generate("x").public_jwk()
+
+
+def _routes(centre: Centre) -> list[tuple[str, str]]:
+    paths = centre.app.openapi()["paths"]
+    return [(method.upper(), path) for path, operations in paths.items() for method in operations]
+
+
+async def test_every_endpoint_but_two_needs_an_assertion(centre: Centre) -> None:
+    open_paths = {"/healthz", "/v1/catalog"}
+    tried = 0
+    for method, path in _routes(centre):
+        if path not in open_paths:
+            url = path.replace("{card_number}", "A00000011").replace("{client_id}", "x")
+            url = url.split("{")[0] + "0" * 32 + url.split("}")[-1] if "{" in url else url
+            refused(await centre.anyone().request(method, url, json={}), "CLIENT_UNKNOWN", 401)
+            tried += 1
+    assert tried >= 15
+
+
+async def test_roles(centre: Centre) -> None:
+    """A wallet may make codes and nothing else."""
+    for method, path in _routes(centre):
+        if path in ("/healthz", "/v1/catalog") or path.startswith("/v1/ecards/"):
+            continue
+        url = path.replace("{card_number}", "A00000011").replace("{client_id}", "x")
+        url = url.split("{")[0] + "0" * 32 + url.split("}")[-1] if "{" in url else url
+        refused(await centre.as_("wallet").request(method, url, json={}), "CLIENT_FORBIDDEN", 403)
+
+
+async def test_replay_is_refused(centre: Centre) -> None:
+    key = centre.client_keys["operator"]
+    token = key.assertion("GET", "/v1/stock", b"", centre.clock().timestamp())
+    headers = {"Authorization": f"Bearer {token}"}
+    ok(await centre.anyone().get("/v1/stock", headers=headers))
+    refused(await centre.anyone().get("/v1/stock", headers=headers), "REQUEST_REPLAYED", 409)
+    centre.clock.advance(89)
+    refused(await centre.anyone().get("/v1/stock", headers=headers), "REQUEST_REPLAYED", 409)
+    centre.clock.advance(1)
+    refused(await centre.anyone().get("/v1/stock", headers=headers), "REQUEST_EXPIRED", 401)
+
+
+async def test_refused_request_spends_its_assertion(centre: Centre) -> None:
+    key = centre.client_keys["operator"]
+    path = f"/v1/applications/{'0' * 32}"
+    headers = {"Authorization": f"Bearer {key.assertion('GET', path, b'', centre.clock().timestamp())}"}
+    refused(await centre.anyone().get(path, headers=headers), "NOT_FOUND", 404)
+    refused(await centre.anyone().get(path, headers=headers), "REQUEST_REPLAYED", 409)
+
+
+async def test_assertion_of_another_body_path_or_key(centre: Centre) -> None:
+    key, now = centre.client_keys["operator"], centre.clock().timestamp()
+    forged = ClientKey.generate("operator")
+    for token in (
+        key.assertion("POST", "/v1/blanks", b"{}", now),
+        key.assertion("POST", "/v1/card-numbers", b'{"a":1}', now),
+        forged.assertion("POST", "/v1/blanks", b'{"a":1}', now),
+        ClientKey.generate("nobody").assertion("POST", "/v1/blanks", b'{"a":1}', now),
+        "x.y.z",
+    ):
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        answer = await centre.anyone().post("/v1/blanks", content=b'{"a":1}', headers=headers)
+        refused(answer, "CLIENT_UNKNOWN", 401)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_encoded_path_and_query_are_signed_as_sent(centre: Centre) -> None:
+    ok(await centre.as_("operator").get("/v1/audit?subject=card%3AA00000011&limit=5"))
+    refused(await centre.as_("operator").get("/v1/cards/A%30000001-1"), "NOT_FOUND", 404)
+
+
+async def test_register_and_suspend(centre: Centre) -> None:
+    new = ClientKey.generate("kiosk-1")
+    body = {
+        "id": "kiosk-1",
+        "name": "自助机",
+        "roles": ["terminal"],
+        "region": "120000",
+        "public_jwk": new.public_jwk(),
+    }
+    operator = centre.as_("operator")
+    created = ok(await operator.post("/v1/clients", json=body), 201)
+    assert created["status"] == "active"
+    assert ok(await operator.post("/v1/clients", json=body), 201) == created
+    refused(await operator.post("/v1/clients", json=body | {"public_jwk": JWK}), "CONFLICT", 409)
+    assert "kiosk-1" in {client["id"] for client in ok(await operator.get("/v1/clients"))}
+    centre.client_keys["kiosk-1"] = new
+    refused(await centre.as_("kiosk-1").get("/v1/stock"), "CLIENT_FORBIDDEN", 403)
+    assert ok(await operator.post("/v1/clients/kiosk-1/suspend"))["status"] == "suspended"
+    refused(await centre.as_("kiosk-1").get("/v1/stock"), "CLIENT_UNKNOWN", 401)
+    refused(await operator.post("/v1/clients", json=body), "CONFLICT", 409)
+    refused(await operator.post("/v1/clients/nobody/suspend"), "NOT_FOUND", 404)
+
+
+async def test_private_half_is_not_accepted_silently(centre: Centre) -> None:
+    body = {"id": "k", "name": "k", "roles": ["terminal"], "public_jwk": {"kty": "oct", "k": "AAAA"}}
+    refused(await centre.as_("operator").post("/v1/clients", json=body), "INPUT_INVALID", 422)
+
+
+async def test_region_limits_a_client(centre: Centre) -> None:
+    await centre.register("tianjin", ("operator", "terminal"), "120000")
+    await centre.register("district-1", ("operator",), "110105")
+    tianjin, district = centre.as_("tianjin"), centre.as_("district-1")
+    body = {"delivery": "d", "region": REGION, "reset_information": [reset(1)]}
+    refused(await tianjin.post("/v1/blanks", json=body), "CLIENT_FORBIDDEN", 403)
+    refused(await district.post("/v1/blanks", json=body), "CLIENT_FORBIDDEN", 403)
+    ok(await tianjin.post("/v1/blanks", json=body | {"region": "120101"}), 201)
+    ok(
+        await district.post(
+            "/v1/blanks", json=body | {"region": "110105", "delivery": "e", "reset_information": [reset(2)]}
+        ),
+        201,
+    )
+    created = ok(await centre.apply(1), 201)
+    refused(await tianjin.get(f"/v1/applications/{created['id']}"), "CLIENT_FORBIDDEN", 403)
+    headers = {"Idempotency-Key": "from-tianjin"}
+    refused(await tianjin.post("/v1/applications", json=application(2), headers=headers), "CLIENT_FORBIDDEN", 403)
+    wide = {"id": "w", "name": "w", "roles": ["operator"], "public_jwk": JWK}
+    refused(await tianjin.post("/v1/clients", json=wide), "CLIENT_FORBIDDEN", 403)
+    ok(await tianjin.post("/v1/clients", json=wide | {"region": "120101"}), 201)
+    refused(await tianjin.post("/v1/clients/operator/suspend"), "CLIENT_FORBIDDEN", 403)
+
+
+async def test_clerk_is_recorded(centre: Centre) -> None:
+    body = {"delivery": "d9", "region": REGION, "reset_information": [reset(1)]}
+    operator = centre.as_("operator")
+    ok(await operator.post("/v1/blanks", json=body, headers={"X-Clerk": "clerk-07"}), 201)
+    (entry,) = ok(await operator.get("/v1/audit", params={"subject": "delivery:d9"}))
+    assert (entry["clerk"], entry["actor"]) == ("clerk-07", "operator")
+    bad = await operator.post("/v1/blanks", json=body, headers={"X-Clerk": "a b"})
+    refused(bad, "INPUT_INVALID", 400)
+
+
+async def test_bootstrap_is_idempotent_and_guards_the_id(centre: Centre) -> None:
+    key = ClientKey.generate("first")
+    for _ in range(2):
+        view = await bootstrap_client(centre.url, "first", key.public_jwk(), clock=centre.clock)
+        assert view.roles == ("operator",)
+    with pytest.raises(ProblemError, match="CONFLICT"):
+        await bootstrap_client(centre.url, "first", JWK, clock=centre.clock)
+
+
+async def test_body_limit(centre: Centre) -> None:
+    big = b'{"x": "' + b"a" * (1 << 20) + b'"}'
+    headers = {"Content-Type": "application/json"}
+    refused(await centre.as_("operator").post("/v1/blanks", content=big, headers=headers), "INPUT_INVALID", 413)
+
+    async def drip() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"a" * 65536
+
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(centre.app), base_url="http://centre")
+    refused(await client.post("/v1/blanks", content=drip(), headers=headers), "INPUT_INVALID", 413)
+
+
+async def test_clock_of_the_terminal_is_wrong(centre: Centre) -> None:
+    auth = ClockedAuth(centre.client_keys["operator"], type(centre.clock)())
+    centre.clock.advance(600)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(centre.app), base_url="http://centre", auth=auth)
+    refused(await client.get("/v1/stock"), "REQUEST_EXPIRED", 401)

@@ -1,0 +1,66 @@
+"""Personal data: sealed where it rests, masked where it shows, absent from logs."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+
+import pytest
+
+from issuance.sealing import Sealer
+from tests.issuance.conftest import SECRET_NAME, SECRET_NUMBER, Centre, ok, refused, reset
+
+
+def _everything_stored(centre: Centre) -> bytes:
+    return b"".join(file.read_bytes() for file in centre.path.parent.iterdir())
+
+
+async def test_no_personal_data_in_database_or_logs(centre: Centre, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await centre.stock()
+    person = {"name": SECRET_NAME, "social_security_number": SECRET_NUMBER, "birth_date": "19900101"}
+    key = "privacy-check-1"
+    items = {"DF01EF05": {"21": "保密路9号"}}
+    application_id = ok(await centre.apply(1, person=person, items=items, key=key), 201)["id"]
+    await centre.apply(1, person=person, key="privacy-check-2")
+    await centre.apply(1, person=person | {"birth_date": "x"}, key="privacy-check-3")
+    reply = ok(await centre.start(application_id, f"3B6D0000{reset(1)}"), 201)
+    failed = await centre.run(reply, "6F00")  # the fake script raises an error that quotes the name
+    assert failed["failure"] == "INTERNAL"
+    result = (await centre.run(ok(await centre.start(application_id, f"3B6D0000{reset(1)}"), 201)))["result"]
+    wallet, verifier = centre.as_("wallet"), centre.as_("verifier")
+    code = ok(await wallet.post(f"/v1/ecards/{result['ecard_no']}/codes", json={"scene": "identity"}), 201)["code"]
+    body = {"code": code, "scene": "identity"}
+    ok(await verifier.post("/v1/ecard-codes/validate", json=body, headers={"Idempotency-Key": "validation"}))
+    stored = _everything_stored(centre)
+    logged = caplog.text.encode() + b"".join(repr(record.__dict__).encode() for record in caplog.records)
+    for secret in (SECRET_NAME, SECRET_NUMBER, SECRET_NUMBER[6:], "19900101", "保密路", code):
+        for form in (secret.encode(), secret.encode("gb18030"), secret.encode().hex().encode(), repr(secret).encode()):
+            assert form not in stored, secret
+            assert form not in logged, secret
+    assert b'"route": "/v1/applications"' in logged
+
+
+async def test_card_number_is_not_logged(centre: Centre, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="issuance")
+    refused(await centre.as_("operator").get("/v1/cards/A00000011"), "NOT_FOUND", 404)
+    assert "/v1/cards/{card_number}" in caplog.text
+    assert "A00000011" not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("issuance"))
+
+
+async def test_sealed_data_belongs_to_its_row(centre: Centre) -> None:
+    for serial in (1, 2):
+        ok(await centre.apply(serial), 201)
+    with sqlite3.connect(centre.path) as connection:
+        (_, one), (second, _) = connection.execute("SELECT id, sealed FROM persons").fetchall()
+        connection.execute("UPDATE persons SET sealed = ? WHERE id = ?", (one, second))
+        (application_id,) = connection.execute("SELECT id FROM applications WHERE person_id = ?", (second,)).fetchone()
+    connection.close()
+    answer = await centre.as_("operator").get(f"/v1/applications/{application_id}")
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == ""
+
+
+async def test_index_tells_kinds_apart(centre: Centre) -> None:
+    sealer = Sealer(centre.keys)
+    assert sealer.index("a", "1") == sealer.index("a", "1") != sealer.index("b", "1")
