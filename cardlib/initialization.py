@@ -118,7 +118,9 @@ class _Initialization:
         if status.state is LifeCycle.PRE_PERSONALISED:
             yield from self._check_genuine()
             return self._result("already")
+        self._batch.steps = self._expected_steps()
         if status.state is LifeCycle.STRUCTURED:
+            self._batch.steps += 2
             yield from self._wipe()
         yield from self._authenticate(self._ref("TK"), 0x00, "出厂密钥认证", "Authenticating with the transport key")
         yield from self._build_environment()
@@ -127,6 +129,12 @@ class _Initialization:
         yield from self._finish()
         yield from self._check_genuine()
         return self._result("initialized")
+
+    def _expected_steps(self) -> int:
+        """One batch per challenge (each key, each authentication, the end) and the two around them."""
+        environment = 3 + len(self._spec.keys_of("SSSE")) + 1
+        applications = sum(3 + len(self._spec.keys_of(df.name)) for df in self._applications)
+        return 1 + environment + applications + 3 + 1
 
     def _ref(self, name: str) -> KeyRef:
         return KeyRef(name, self._algorithm)

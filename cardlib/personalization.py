@@ -97,6 +97,7 @@ class _Personalization:
 
     def script(self) -> Script:
         state = yield from self._identify()
+        self._batch.steps = self._expected_steps(state)
         if state is LifeCycle.PRE_PERSONALISED:
             for df in self._dfs:
                 yield from self._write(df)
@@ -174,6 +175,15 @@ class _Personalization:
         self._check_owner(status.state, answers[3])
         return status.state
 
+    def _expected_steps(self, state: LifeCycle) -> int:
+        """One batch per challenge and one to end with; the first challenge came with the identification."""
+        reads = [len({_read_kid(ef) for ef in self._files(df)} - {0}) for df in self._dfs]
+        if state is LifeCycle.ISSUED:
+            # Without a key on the SSSE's own files the first challenge is lost to the next application.
+            return 2 + sum(reads) - (1 if reads[0] else 0)
+        writes = sum(len({ef.write.kid for ef in self._files(df)}) for df in self._dfs)
+        return 1 + writes + sum(reads) + 2
+
     def _check_owner(self, state: LifeCycle, found: ResponseApdu) -> None:
         """The card is empty, or holds a prefix of exactly what this order writes."""
         wanted = b"".join(self._records["SSSEEF05"])
@@ -192,7 +202,7 @@ class _Personalization:
     def _read_back(self, df: DfSpec) -> Generator[ScriptStep, list[ResponseApdu], None]:
         """Read every written file through its own read key and compare byte for byte (personalization.md §9 B)."""
         self._select(df)
-        for kid, files in _by_key(self._files(df), lambda ef: ef.read.kid if ef.read.names_key else 0):
+        for kid, files in _by_key(self._files(df), _read_kid):
             if kid:
                 yield from self._authenticate(df, kid, f"核对{df.label}", f"Verifying {df.name_en}")
             for ef in files:
@@ -267,6 +277,11 @@ def _key_name(spec: CardSpec, df: DfSpec, kid: int) -> str:
         return f"MK_{df.name}"
     owner = df.name if kid & 0x80 else "SSSE"
     return next(key.name for key in spec.keys_of(owner) if key.kid == kid and key.type is KeyType.AUTHENTICATION)
+
+
+def _read_kid(ef: EfSpec) -> int:
+    """Key that opens a file for reading, 0 for none."""
+    return ef.read.kid if ef.read.names_key else 0
 
 
 def _by_key(files: list[EfSpec], kid: Callable[[EfSpec], int]) -> Iterator[tuple[int, list[EfSpec]]]:

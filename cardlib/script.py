@@ -22,11 +22,15 @@ OK = ("9000", "61xx")
 
 @dataclass(frozen=True, slots=True)
 class ScriptStep:
-    """One batch: the commands and what a person waiting is told meanwhile."""
+    """One batch: the commands and what a person waiting is told meanwhile.
+
+    `steps` is how many batches the script expects in all, 0 while it cannot know.
+    """
 
     commands: tuple[BatchCommand, ...]
     text_zh: str
     text_en: str
+    steps: int = 0
 
 
 Script = Generator[ScriptStep, list[ResponseApdu], dict[str, str]]
@@ -46,6 +50,7 @@ class Batch:
 
     def __init__(self) -> None:
         self._commands: list[BatchCommand] = []
+        self.steps = 0
 
     def add(self, command: CommandApdu, *, expect: Iterable[str] = OK, is_secret: bool = False) -> int:
         """Append a command; returns its index into the responses."""
@@ -57,7 +62,7 @@ class Batch:
     def send(self, text_zh: str, text_en: str) -> Generator[ScriptStep, list[ResponseApdu], list[ResponseApdu]]:
         """Run the batch and start a new one. Raises ScriptError at the first unexpected status word."""
         commands, self._commands = tuple(self._commands), []
-        responses = yield ScriptStep(commands, text_zh, text_en)
+        responses = yield ScriptStep(commands, text_zh, text_en, self.steps)
         for position, (command, response) in enumerate(zip(commands, responses, strict=False)):
             if not sw_matches(response.sw, command.expect):
                 ins = int(command.apdu[2:4], 16)

@@ -15,6 +15,7 @@ from cardlib.wire import BatchResponses, SessionReply, SessionStart
 LOG = logging.getLogger("terminal_agent.centre")
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
+_PASSING = frozenset({"INTERNAL", "DATABASE_UNAVAILABLE", "TIMEOUT", "SERVICE_UNREACHABLE"})
 _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -73,10 +74,12 @@ class HttpIssuanceClient:
             response = await self._http.post(path, content=body, headers={"Content-Type": "application/json"})
         except httpx.HTTPError as exc:
             raise CentreUnreachableError(f"{type(exc).__name__} on {path}") from exc
-        if response.status_code in _RETRYABLE_STATUS:
-            raise CentreUnreachableError(f"status {response.status_code} on {path}")
         if not response.is_success:
-            raise _refusal(response)
+            refusal = _refusal(response)
+            # A problem of the centre's own naming waits for a person; a bare 503 is a gateway's and passes.
+            if response.status_code in _RETRYABLE_STATUS and refusal.failure in _PASSING:
+                raise CentreUnreachableError(f"status {response.status_code} on {path}")
+            raise refusal
         try:
             if len(response.content) > MAX_REPLY_BYTES:
                 raise ValueError("over-long reply")

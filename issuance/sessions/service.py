@@ -269,6 +269,7 @@ def _batch(row: CardSessionRow, step: ScriptStep) -> CommandBatch:
         sequence=row.sequence,
         commands=step.commands,
         step=row.sequence,
+        steps=step.steps,
         text_zh=step.text_zh,
         text_en=step.text_en,
     )

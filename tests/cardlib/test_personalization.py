@@ -64,6 +64,21 @@ def test_batches_are_the_challenges_plus_one(generation: Generation) -> None:
     assert watch.apdus <= 260
 
 
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_progress_ends_at_its_total(generation: Generation) -> None:
+    """Fresh chip, fresh blank, and an issued card that is only verified."""
+    card, seen = SimCard(chip(generation)), []
+    atr = card.power_on()
+    run(initialize(initialization_order(atr, generation), key_service()), T0Channel(card), on_step=seen.append)
+    assert len(seen) == seen[-1].steps
+    for _ in ("fresh", "issued"):
+        seen.clear()
+        card.power_on()
+        what = order(atr, generation)
+        run(personalize(what, key_service()), T0Channel(card), on_step=seen.append)
+        assert len(seen) == seen[-1].steps
+
+
 def test_an_order_survives_json() -> None:
     what = order(SimCard(blank()).power_on())
     assert PersonalizationOrder.from_json(what.to_json()) == what

@@ -1,0 +1,59 @@
+"""Entry point of `./onecard`. Command modules import what they need when they run, so that a start costs little."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from typing import Annotated
+
+import typer
+
+from onecard_cli import card, catalog, demo, develop, doctor, hsm, services, sim, up
+from onecard_cli.home import ROOT
+
+HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
+
+New here? Run  ./onecard demo  and then  ./onecard test.
+"""
+
+app = typer.Typer(
+    help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
+app.command("doctor")(doctor.doctor)
+app.command("test", context_settings=develop.PASS_ON)(develop.test)
+app.command("check")(develop.check)
+app.command("bench")(develop.bench)
+for name, group in (
+    ("card", card.card_app),
+    ("sim", sim.sim_app),
+    ("issuance", services.issuance_app),
+    ("agent", services.agent_app),
+    ("hsm", hsm.hsm_app),
+    ("catalog", catalog.catalog_app),
+):
+    app.add_typer(group, name=name)
+
+
+def _version(value: bool) -> None:
+    if value:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        print(f"onecard {project['version']}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="版本 / version")
+    ] = False,
+) -> None:
+    """Options of the whole command line."""
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    app(prog_name="onecard")

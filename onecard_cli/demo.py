@@ -1,0 +1,346 @@
+"""`onecard demo`: the main job from a bare chip to a card that was read, scanned and refused a second time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onecard_cli.output import print_json, reports_failures
+
+PERSON = {
+    "social_security_number": "990101199001010115",
+    "name": "测试甲",
+    "sex": "1",
+    "ethnic_group": "01",
+    "birthplace": "990100",
+    "birth_date": "19900101",
+}
+JOB_POLL_S = 0.05
+
+
+@dataclass(slots=True)
+class Step:
+    """One line of the table; `detail` is what the step showed, without personal data beyond the invented person's."""
+
+    name: str
+    title: str
+    ok: bool = False
+    ms: float = 0.0
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "ok": self.ok, "ms": round(self.ms, 1)} | self.detail
+
+
+class Progress:
+    """Says what is going on while it goes on; silent for JSON."""
+
+    def __init__(self, *, is_silent: bool) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=is_silent, quiet=is_silent, highlight=False)
+        self._status = self._console.status("")
+
+    def __enter__(self) -> Progress:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._status.stop()
+
+    def say(self, text: str) -> None:
+        self._status.update(text)
+
+    def done(self, step: Step) -> None:
+        mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
+        self._console.print(f" {mark} {step.title}  [dim]{step.ms:,.0f} ms[/]")
+
+    def print(self, renderable: Any) -> None:
+        self._console.print(renderable)
+
+
+class Demo:
+    """The steps in order; each adds itself to `steps`. A failing step raises and ends the demo."""
+
+    def __init__(self, generation: str, *, use_pcsc: bool, tear: int, progress: Progress) -> None:
+        self.generation = generation
+        self.use_pcsc = use_pcsc
+        self.tear = tear
+        self.steps: list[Step] = []
+        self.counts = {"apdus": 0, "network_round_trips": 0}
+        self._progress = progress
+
+    @contextmanager
+    def _step(self, name: str, title: str) -> Iterator[Step]:
+        step = Step(name, title)
+        self.steps.append(step)
+        self._progress.say(f"{title} …")
+        started = time.perf_counter()
+        try:
+            yield step
+            step.ok = True
+        finally:
+            step.ms = (time.perf_counter() - started) * 1000
+            self._progress.done(step)
+
+    def run(self) -> None:
+        from onecard_cli.home import Home
+        from onecard_cli.system import System
+
+        with tempfile.TemporaryDirectory(prefix="onecard-demo-") as folder:
+            with self._step("services", "启动密钥库、发卡服务、终端服务 / starting the services"):
+                system = System(Home.at(Path(folder)), use_pcsc=self.use_pcsc)
+                system.__enter__()
+            try:
+                self._run(system)
+            finally:
+                self._progress.say("收尾 / shutting down …")
+                system.__exit__(None, None, None)
+
+    def _run(self, system: Any) -> None:
+        operator, terminal = system.client("operator-1"), system.client("counter-1")
+        agent = system.agent_client()
+        card, link = self._insert_chip(system)
+        reader = system.wait_for_card(0)
+        with self._step("initialization", "初始化：芯片 → 空白卡 / chip becomes a blank card") as step:
+            job = self._relay(agent, {"kind": "initialization", "reader": reader, "region": system.region})
+            step.detail = _counts(job)
+        with self._step("application", "申领登记与审核 / application and checks") as step:
+            operator.post(
+                "/v1/card-numbers", json={"region": system.region, "body_from": "A0000001", "count": 10}
+            ).raise_for_status()
+            application = terminal.post(
+                "/v1/applications",
+                json={"person": PERSON, "region": system.region, "generation": self.generation},
+                headers={"Idempotency-Key": "demo-application"},
+            ).raise_for_status()
+            application_id = application.json()["id"]
+            step.detail = {"application_id": application_id}
+        with (
+            self._step("personalization", "制卡：写入并核对 / personalisation") as step,
+            self._tearing(card, link) as torn,
+        ):
+            job = self._relay(agent, {"kind": "personalization", "reader": reader, "application_id": application_id})
+            self.counts = _counts(job)
+            step.detail = self.counts | ({"torn_after": self.tear, "torn": torn()} if self.tear else {})
+            issued = job["result"]
+        with self._step("read_back", "读回核对，卡片已启用 / read back, card enabled") as step:
+            self._read_back(terminal, agent, reader, application_id, issued, step)
+        with self._step("driver_read", "医院程序接口 iReadCardBas / the installed base's driver call") as step:
+            step.detail = asyncio.run(_driver_read(system.ws_url))
+        with self._step("catalog", "这张卡能办什么 / what this card can do") as step:
+            answer = terminal.get("/v1/catalog", params={"region": "120000", "holder_region": system.region})
+            items = answer.raise_for_status().json()["items"]
+            step.detail = {"region": "120000", "items": len(items)}
+            _demand(len(items) > 0, "the catalog is empty")
+        self._codes(system, issued["ecard_no"])
+
+    def _insert_chip(self, system: Any) -> tuple[Any, Any]:
+        """The card maker's part: an activated chip with the transport key this key service knows."""
+        from cardlib.spec import Generation, load
+        from simulators.card import Algorithm, CardState, SimCard
+        from simulators.factory import activate, historical_bytes
+
+        with self._step("card_inserted", "插入芯片 / a chip goes into the reader"):
+            spec = load(Generation(self.generation))
+            chip = CardState()
+            transport_key = system.home.roots().root("TK", spec.algorithm)
+            activate(chip, transport_key, Algorithm(spec.algorithm_id), historical_bytes(system.region, 1))
+            card = SimCard(chip)
+            link = system.plug(0, card)
+            system.wait_for_card(0)
+        return card, link
+
+    def _relay(self, agent: Any, request: dict[str, Any]) -> dict[str, Any]:
+        """Start a card session at the agent and follow it to its end."""
+        started = agent.post("/v1/card-sessions", json=request | {"generation": self.generation}).raise_for_status()
+        job_id = started.json()["job_id"]
+        while True:
+            job: dict[str, Any] = agent.get(f"/v1/card-sessions/{job_id}").raise_for_status().json()
+            self._progress.say(f"{job['text_zh']} / {job['text_en']}  {job['step']}/{job['steps']}")
+            if job["state"] == "done":
+                return job
+            if job["state"] in ("failed", "cancelled"):
+                failure = job["failure"] or {}
+                raise DemoError(failure.get("code", "INTERNAL"), f"{failure.get('remedy_zh', '')} {job['detail']}")
+            time.sleep(JOB_POLL_S)
+
+    @contextmanager
+    def _tearing(self, card: Any, link: Any) -> Iterator[Callable[[], bool]]:
+        """Arm the card to lose power after N commands; a hand puts it back. Yields whether it happened."""
+        from simulators.card import Faults
+
+        stop, happened = threading.Event(), threading.Event()
+
+        def hand() -> None:
+            while not stop.wait(0.02):
+                if not link.is_inserted:
+                    happened.set()
+                    card.faults = Faults()
+                    link.insert()
+                    return
+
+        if not self.tear:
+            yield happened.is_set
+            return
+        card.faults = Faults(tear_after=self.tear)
+        thread = threading.Thread(target=hand, daemon=True)
+        thread.start()
+        try:
+            yield happened.is_set
+        finally:
+            stop.set()
+            thread.join()
+
+    def _read_back(
+        self, terminal: Any, agent: Any, reader: str, application_id: str, issued: dict[str, str], step: Step
+    ) -> None:
+        """What the service says it verified, and what an independent read through the PSAM shows."""
+        application = terminal.get(f"/v1/applications/{application_id}").raise_for_status().json()
+        done = {entry["step"] for entry in application["steps"] if entry["status"] == "done"}
+        _demand({"read_back", "enable", "ecard"} <= done, f"steps done: {sorted(done)}")
+        basic = agent.post(f"/v1/readers/{reader}/basic-information", json={}).raise_for_status().json()
+        _demand(basic["card_number"] == issued["card_number"], "the card number differs")
+        _demand(basic["name"] == PERSON["name"], "the name differs")
+        _demand(basic["social_security_number"] == PERSON["social_security_number"], "the number differs")
+        step.detail = {"genuine": basic["genuine"], "card_apdus": basic["apdus"], "card_number": basic["card_number"]}
+
+    def _codes(self, system: Any, ecard_no: str) -> None:
+        wallet, verifier = system.client("wallet-1"), system.client("verifier-1")
+        with self._step("qr_validate", "电子社保卡二维码：识读并核验 / QR decoded and validated") as step:
+            made = wallet.post(f"/v1/ecards/{ecard_no}/codes", json={"scene": "identity"}).raise_for_status().json()
+            code = decode_qr(base64.b64decode(made["png_base64"]))
+            _demand(code == made["code"], "the picture holds another code")
+            answer = verifier.post("/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
+            answer.raise_for_status()
+            step.detail = {"decoded": True, "accepted": answer.json()["ecard_no"] == ecard_no}
+            _demand(step.detail["accepted"], "the code is of another card")
+        with self._step("qr_replay_refused", "同一二维码再用：拒绝 / the same code again is refused") as step:
+            again = verifier.post("/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
+            step.detail = {"status": again.status_code, "code": again.json()["code"]}
+            _demand(again.json()["code"] == "CODE_USED", "a used code was accepted")
+
+
+class DemoError(Exception):
+    """A step did not show what it must; `failure` names a `FailureCode`."""
+
+    def __init__(self, failure: str, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+
+
+def _demand(condition: bool, detail: str) -> None:
+    if not condition:
+        raise DemoError("INTERNAL", detail)
+
+
+def _counts(job: dict[str, Any]) -> dict[str, int]:
+    return {"apdus": job["apdus"], "network_round_trips": job["network_round_trips"]}
+
+
+def decode_qr(png: bytes) -> str:
+    """Text of the one QR code in a picture, read by zxing-cpp as a scanner would."""
+    import zxingcpp
+    from PIL import Image
+
+    found = zxingcpp.read_barcodes(Image.open(io.BytesIO(png)).convert("L"))
+    _demand(len(found) == 1, f"{len(found)} codes in the picture")
+    return str(found[0].text)
+
+
+async def _driver_read(ws_url: str) -> dict[str, Any]:
+    from websockets.asyncio.client import connect
+
+    async with connect(ws_url, proxy=None) as socket:
+        await socket.send(json.dumps({"function": "iReadCardBas", "iType": 3}))
+        answer = json.loads(await socket.recv())
+    fields = answer["pOutInfo"].split("|")
+    _demand(answer["success"] == "1" and len(fields) == 12, f"driver answered {answer}")
+    return {"pOutInfo": answer["pOutInfo"]}
+
+
+@reports_failures
+def demo(
+    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    no_pcsc: Annotated[bool, typer.Option("--no-pcsc", help="用内置读卡器 / built-in reader, no pcscd")] = False,
+    tear: Annotated[int, typer.Option(min=0, help="第 N 条制卡指令后拔卡再插回 / pull the card after N commands")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
+) -> None:
+    """从一片空白芯片到能用的社保卡，全程演示 / from a bare chip to a social security card in use.
+
+    Real processes, real cryptography, real PC/SC; the card, the person and the keys are simulated.
+    Examples: ./onecard demo
+              ./onecard demo --generation 2.0 --tear 40 --json
+    """
+    use_pcsc = not no_pcsc and has_pcsc(is_silent=as_json)
+    progress = Progress(is_silent=as_json)
+    run = Demo(generation, use_pcsc=use_pcsc, tear=tear, progress=progress)
+    failed: Exception | None = None
+    started = time.perf_counter()
+    try:
+        with progress:
+            run.run()
+    except Exception as error:
+        failed = error
+    total_ms = (time.perf_counter() - started) * 1000
+    if as_json:
+        from cardlib.failures import failure_of
+
+        print_json(
+            {
+                "ok": failed is None,
+                "generation": generation,
+                "reader": "pcsc" if use_pcsc else "built-in",
+                "ms": round(total_ms, 1),
+                "steps": [step.to_json() for step in run.steps],
+                **run.counts,
+                **({"failure": failure_of(failed), "detail": str(failed)} if failed else {}),
+            }
+        )
+    else:
+        _print_table(run, total_ms, progress)
+    if failed is not None:
+        if as_json:
+            raise typer.Exit(1)
+        raise failed
+
+
+def has_pcsc(*, is_silent: bool) -> bool:
+    from apdu.pcsc import is_available as client_available
+    from simulators.pcscd import is_available as daemon_available
+
+    for available, reason in (client_available(needs_service=False), daemon_available()):
+        if not available:
+            if not is_silent:
+                print(f"没有 PC/SC，改用内置读卡器 / no PC/SC, using the built-in reader: {reason}")
+            return False
+    return True
+
+
+def _print_table(run: Demo, total_ms: float, progress: Progress) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"OneCard 一卡通 · {run.generation} · {'PC/SC' if run.use_pcsc else 'built-in reader'}")
+    table.add_column("步骤 / step")
+    table.add_column("", justify="center")
+    table.add_column("ms", justify="right")
+    for step in run.steps:
+        table.add_row(step.title, "✓" if step.ok else "✗", f"{step.ms:,.0f}")
+    table.add_row("合计 / total", "", f"{total_ms:,.0f}")
+    progress.print(table)
+    progress.print(
+        f"制卡 / personalisation: {run.counts['apdus']} 条指令 / APDUs, "
+        f"{run.counts['network_round_trips']} 次网络往返 / network round trips"
+    )

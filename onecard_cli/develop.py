@@ -1,0 +1,65 @@
+"""`onecard test`, `onecard check`, `onecard bench`: what developers and CI run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from onecard_cli.home import ROOT
+from onecard_cli.output import reports_failures
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("lint-imports",),
+)
+
+
+def test(ctx: typer.Context) -> None:
+    """运行全部测试；其余参数交给 pytest / run all tests, further arguments go to pytest.
+
+    Example: ./onecard test -k session
+    """
+    workers = [] if any(a.startswith(("-n", "--pdb")) for a in ctx.args) else ["-n", _workers()]
+    command = [sys.executable, "-m", "pytest", *workers, *ctx.args]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+def check() -> None:
+    """静态检查 / ruff, mypy --strict and the import contract.
+
+    Example: ./onecard check
+    """
+    failed = []
+    for name, *arguments in CHECKS:
+        tool = str(ROOT / ".venv" / "bin" / name)
+        print(f"== {name} {' '.join(arguments)}", flush=True)
+        if subprocess.run([tool, *arguments], cwd=ROOT, check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"✗ {', '.join(failed)}")
+        raise typer.Exit(1)
+
+
+@reports_failures
+def bench(
+    only: Annotated[str | None, typer.Option(help="crypto, apdu, cards")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
+) -> None:
+    """测量并与同类对比 / measure, each figure with its peer in the same run.
+
+    Example: ./onecard bench --only crypto
+    """
+    from bench.run import run
+
+    run(only, as_json=as_json)
+
+
+def _workers() -> str:
+    return str(min(4, os.cpu_count() or 1))

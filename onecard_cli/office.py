@@ -1,0 +1,271 @@
+"""Office work over the services' own HTTP interfaces: `onecard issuance apply`, `onecard agent issue` and their kin.
+
+Nothing here knows more than an outside program would: signed requests to the centre, local requests to the agent.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onecard_cli.output import CommandError, print_json, reports_failures
+
+if TYPE_CHECKING:
+    import httpx
+
+CENTRE_URL = "http://127.0.0.1:8400"
+AGENT_URL = "http://127.0.0.1:12343"
+POLL_S = 0.1
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="ONECARD_ISSUANCE_URL", help="发卡服务地址 / the centre")]
+AgentOption = Annotated[str, typer.Option("--agent", envvar="ONECARD_AGENT_URL", help="终端服务地址 / the agent")]
+ClientOption = Annotated[str, typer.Option("--client", help="以谁的身份 / which registered caller")]
+
+
+@contextmanager
+def centre(url: str, client_id: str) -> Iterator[httpx.Client]:
+    """A client that signs as `client_id`, whose key file lies in the home folder. Raises ClientKeyError."""
+    import httpx
+
+    from cardlib.client_auth import ClientAuth, ClientKey
+    from onecard_cli.home import Home
+
+    key = ClientKey.load(Home.default().client_key(client_id))
+    with httpx.Client(base_url=url, auth=ClientAuth(key), timeout=30, trust_env=False) as client:
+        yield client
+
+
+def ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> Any:
+    """The JSON answer. Raises CommandError with the failure a problem document names."""
+    import httpx
+
+    from cardlib.failures import FailureCode
+
+    try:
+        answer = client.request(method, path, **arguments)
+    except httpx.TransportError as error:
+        raise CommandError(FailureCode.SERVICE_UNREACHABLE, f"{client.base_url}: {error}") from None
+    if answer.is_success:
+        return answer.json()
+    problem = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
+    code = FailureCode.__members__.get(problem.get("code", ""), FailureCode.INTERNAL)
+    raise CommandError(code, problem.get("detail") or f"status {answer.status_code}")
+
+
+# -- the centre -------------------------------------------------------------------------------------------------------
+
+
+@reports_failures
+def stock(url: UrlOption = CENTRE_URL, client: ClientOption = "operator-1") -> None:
+    """库存：白卡与卡号各状态的准确数目 / exact counts of blanks and card numbers by state.
+
+    Example: ./onecard issuance stock
+    """
+    with centre(url, client) as http:
+        print_json(ask(http, "GET", "/v1/stock"))
+
+
+@reports_failures
+def numbers(
+    first: Annotated[str, typer.Option("--from", help="首个卡号主体 / first eight-character body: A0000001")],
+    count: Annotated[int, typer.Option(min=1, help="数量 / how many")],
+    region: Annotated[str, typer.Option(help="六位区划代码 / six-digit division code")],
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """向号池加入卡号 / add card numbers to the pool.
+
+    Example: ./onecard issuance numbers --region 110000 --from A0000001 --count 100
+    """
+    with centre(url, client) as http:
+        print_json(ask(http, "POST", "/v1/card-numbers", json={"region": region, "body_from": first, "count": count}))
+
+
+@reports_failures
+def blanks(
+    reset_information: Annotated[list[str], typer.Argument(help="卡复位信息，26 位十六进制 / 26 hex digits each")],
+    region: Annotated[str, typer.Option(help="六位区划代码 / six-digit division code")],
+    delivery: Annotated[str, typer.Option(help="到货批次 / delivery note")],
+    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """白卡入库 / register a delivery of pre-personalised blanks.
+
+    Example: ./onecard issuance blanks 00FE00000086FE11000300B001 --region 110000 --delivery 2026-11-22
+    """
+    body = {
+        "delivery": delivery,
+        "region": region,
+        "generation": generation,
+        "reset_information": [text.upper() for text in reset_information],
+    }
+    with centre(url, client) as http:
+        print_json(ask(http, "POST", "/v1/blanks", json=body))
+
+
+@reports_failures
+def apply(
+    person_file: Annotated[Path, typer.Argument(help="申领人资料 JSON / applicant as JSON", exists=True)],
+    region: Annotated[str, typer.Option(help="发卡地区 / issuing region")],
+    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    key: Annotated[str | None, typer.Option(help="幂等键，重试时不变 / idempotency key, kept when retrying")] = None,
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """登记一份申领 / register an application; prints its id and steps.
+
+    Example: ./onecard issuance apply person.json --region 110000
+    """
+    import secrets
+
+    person = json.loads(person_file.read_text(encoding="utf-8"))
+    body = {"person": person, "region": region, "generation": generation}
+    with centre(url, client) as http:
+        headers = {"Idempotency-Key": key or secrets.token_hex(16)}
+        print_json(ask(http, "POST", "/v1/applications", json=body, headers=headers))
+
+
+@reports_failures
+def show(
+    application_id: Annotated[str, typer.Argument(help="申领编号 / application")],
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """办到哪一步了 / where an application stands, step by step.
+
+    Example: ./onecard issuance show 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001
+    """
+    with centre(url, client) as http:
+        print_json(ask(http, "GET", f"/v1/applications/{application_id}"))
+
+
+@reports_failures
+def write_off(
+    application_id: Annotated[str, typer.Argument(help="申领编号 / application")],
+    reason: Annotated[str, typer.Option(help="原因 / why")],
+    final: Annotated[bool, typer.Option("--final", help="不再换卡重做 / end the application too")] = False,
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """作废坏卡：白卡记为废卡，卡号作废，可换一张重做 / write a spoiled card off; number and blank stay accounted for.
+
+    Example: ./onecard issuance write-off 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001 --reason "chip does not answer"
+    """
+    with centre(url, client) as http:
+        body = {"reason": reason, "is_final": final}
+        print_json(ask(http, "POST", f"/v1/applications/{application_id}/write-off", json=body))
+
+
+@reports_failures
+def code(
+    ecard_no: Annotated[str, typer.Argument(help="电子社保卡编号 / electronic card")],
+    scene: Annotated[str, typer.Option(help="identity, payment, login")] = "identity",
+    png: Annotated[Path | None, typer.Option(help="把二维码存成图片 / save the QR picture")] = None,
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "wallet-1",
+) -> None:
+    """出示一个二维码：60 秒，只能用一次 / a code for 60 seconds and one use.
+
+    Example: ./onecard issuance code 5f0c2b7e9a1d4c3f8e6b7a9d0c1e2f30 --png code.png
+    """
+    with centre(url, client) as http:
+        made = ask(http, "POST", f"/v1/ecards/{ecard_no}/codes", json={"scene": scene})
+    if png is not None:
+        png.write_bytes(base64.b64decode(made["png_base64"]))
+    print_json({name: made[name] for name in ("code", "scene", "expires_at", "ttl_s")})
+
+
+@reports_failures
+def validate(
+    scanned: Annotated[str, typer.Argument(help="扫到的内容 / what was scanned")],
+    scene: Annotated[str, typer.Option(help="identity, payment, login")] = "identity",
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "verifier-1",
+) -> None:
+    """核验一个二维码 / validate a code; it is used up by this.
+
+    Example: ./onecard issuance validate OC1.3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+    """
+    with centre(url, client) as http:
+        print_json(ask(http, "POST", "/v1/ecard-codes/validate", json={"code": scanned, "scene": scene}))
+
+
+# -- the agent --------------------------------------------------------------------------------------------------------
+
+
+@reports_failures
+def issue(
+    application_id: Annotated[str, typer.Argument(help="申领编号 / application")],
+    reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
+    agent: AgentOption = AGENT_URL,
+) -> None:
+    """给这份申领制卡：写入读卡器里的白卡 / personalise the blank in the reader for an application.
+
+    Example: ./onecard agent issue 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001
+    """
+    _session(agent, reader, {"kind": "personalization", "application_id": application_id})
+
+
+@reports_failures
+def initialize(
+    region: Annotated[str, typer.Option(help="发卡地区 / issuing region")],
+    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
+    agent: AgentOption = AGENT_URL,
+) -> None:
+    """初始化读卡器里的芯片，成为登记在库的白卡 / turn the chip in the reader into a blank on stock.
+
+    Example: ./onecard agent initialize --region 110000
+    """
+    _session(agent, reader, {"kind": "initialization", "region": region, "generation": generation})
+
+
+def _session(agent: str, reader: str | None, request: dict[str, Any]) -> None:
+    import httpx
+
+    with httpx.Client(base_url=agent, timeout=30, trust_env=False) as http:
+        job_id = ask(http, "POST", "/v1/card-sessions", json=request | {"reader": _reader(http, reader)})["job_id"]
+        job = _follow(http, job_id)
+    if job["state"] != "done":
+        from cardlib.failures import FailureCode
+
+        failure = job["failure"] or {}
+        raise CommandError(FailureCode(failure.get("code", "INTERNAL")), job["detail"])
+    counted = ("apdus", "network_round_trips", "sessions")
+    print_json({"ok": True} | job["result"] | {name: job[name] for name in counted})
+
+
+def _reader(http: httpx.Client, wanted: str | None) -> str:
+    """The first card reader that holds a card and fits `wanted`."""
+    from cardlib.failures import FailureCode
+
+    found = [r for r in ask(http, "GET", "/v1/readers") if r["role"] == "card" and (wanted or "") in r["name"]]
+    if not found:
+        raise CommandError(FailureCode.READER_NOT_FOUND, "the agent has no such reader")
+    return str(next((r["name"] for r in found if r["atr"]), found[0]["name"]))
+
+
+def _follow(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    """Show the job's progress on the terminal until it ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, console=Console(stderr=True), disable=not os.isatty(2)) as bar:
+        task = bar.add_task("…", total=None)
+        while True:
+            job: dict[str, Any] = ask(http, "GET", f"/v1/card-sessions/{job_id}")
+            text = f"{job['text_zh']} / {job['text_en']}"
+            bar.update(task, description=text, completed=job["step"], total=job["steps"] or None)
+            if job["state"] in ("done", "failed", "cancelled"):
+                return job
+            time.sleep(POLL_S)

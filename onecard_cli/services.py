@@ -1,0 +1,170 @@
+"""`onecard issuance` and `onecard agent`: the two services as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onecard_cli import office
+from onecard_cli.output import reports_failures
+
+if TYPE_CHECKING:
+    from apdu.readers import ReaderService
+
+issuance_app = typer.Typer(help="发卡服务 / the central service", no_args_is_help=True, add_completion=False)
+agent_app = typer.Typer(help="终端服务 / the local service", no_args_is_help=True, add_completion=False)
+
+issuance_app.command("stock")(office.stock)
+issuance_app.command("numbers")(office.numbers)
+issuance_app.command("blanks")(office.blanks)
+issuance_app.command("apply")(office.apply)
+issuance_app.command("show")(office.show)
+issuance_app.command("write-off")(office.write_off)
+issuance_app.command("code")(office.code)
+issuance_app.command("validate")(office.validate)
+agent_app.command("issue")(office.issue)
+agent_app.command("initialize")(office.initialize)
+
+ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="就绪后写入地址 / written when ready")]
+DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="默认内置 SQLite / default: embedded SQLite")]
+
+
+def write_ready(path: Path | None, facts: dict[str, object]) -> None:
+    """Tell a waiting parent where the service listens; whole or not at all."""
+    if path is None:
+        return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(facts | {"pid": os.getpid()}))
+    temporary.replace(path)
+
+
+@issuance_app.command("serve")
+@reports_failures
+def serve(
+    host: Annotated[str | None, typer.Option(help="地址 / address to bind")] = None,
+    port: Annotated[int | None, typer.Option(help="0 = 任意空闲端口 / any free port")] = None,
+    fd: Annotated[int | None, typer.Option(help="已监听的套接字 / a listening socket handed over")] = None,
+    database_url: DatabaseUrl = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """启动发卡服务 / run the issuance service; the database is migrated first.
+
+    Example: ./onecard issuance serve --port 8400
+    """
+    import socket
+
+    import uvicorn
+
+    from issuance.app import create_app
+    from issuance.database import migrate
+    from issuance.settings import Settings
+    from onecard_cli.home import Home
+
+    home = Home.default()
+    given = {"host": host, "port": port, "database_url": database_url}
+    given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    migrate(settings.database_url)
+    app = create_app(settings, home.keys())
+    listener = socket.socket(fileno=fd) if fd is not None else socket.create_server((settings.host, settings.port))
+    listener.listen(512)
+    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                write_ready(ready_file, {"url": url})
+                print(f"issuance {url}", flush=True)
+
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2)
+    Server(config).run(sockets=[listener])
+
+
+@issuance_app.command("migrate")
+@reports_failures
+def migrate_database(database_url: DatabaseUrl = None) -> None:
+    """把数据库升级到当前版本 / bring the database to the current schema.
+
+    Example: ./onecard issuance migrate --database-url postgresql+psycopg://localhost/onecard
+    """
+    from issuance.database import migrate
+    from onecard_cli.home import Home
+
+    migrate(database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or Home.default().database_url)
+    print("✓")
+
+
+@issuance_app.command("register")
+@reports_failures
+def register(
+    client_id: Annotated[str, typer.Argument(help="名称 / name: counter-1")],
+    role: Annotated[list[str], typer.Option(help="operator, terminal, wallet, verifier")],
+    region: Annotated[str | None, typer.Option(help="六位区划代码 / six-digit division code")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """登记一个调用方并生成它的密钥文件 / register a caller and make its key file.
+
+    Example: ./onecard issuance register counter-1 --role terminal --region 110000
+    """
+    from onecard_cli.home import Home
+    from onecard_cli.registration import register_client
+
+    home = Home.default()
+    url = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
+    print(register_client(home, url, client_id, role, region))
+
+
+@agent_app.command("run")
+@reports_failures
+def run_agent(
+    profile: Annotated[str | None, typer.Option(help="counter, kiosk, transit")] = None,
+    port: Annotated[int | None, typer.Option(help="HTTP 端口 / HTTP port, 0 = any")] = None,
+    ws_port: Annotated[int | None, typer.Option(help="WebSocket 端口 / WebSocket port, 0 = any")] = None,
+    issuance_url: Annotated[str | None, typer.Option(help="发卡服务地址 / address of the issuance service")] = None,
+    client_key: Annotated[Path | None, typer.Option(help="终端密钥文件 / the terminal's key file")] = None,
+    psam_reader: Annotated[list[str] | None, typer.Option(help="PSAM 所在读卡器 / reader of the PSAM")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="允许的网页来源 / allowed web origin")] = None,
+    readers: Annotated[str, typer.Option(help="auto, pcsc, vpcd")] = "auto",
+    ready_file: ReadyFile = None,
+) -> None:
+    """启动终端服务：只听本机 / run the local service on 127.0.0.1.
+
+    Example: ./onecard agent run --profile counter --issuance-url http://127.0.0.1:8400 --client-key counter-1.json
+    """
+    from apdu.vpcd import VpcdReaders
+    from terminal_agent.server import Ready, run
+    from terminal_agent.settings import AgentSettings
+
+    given = {
+        "profile": profile,
+        "port": port,
+        "ws_port": ws_port,
+        "issuance_url": issuance_url,
+        "client_key": client_key,
+        "psam_readers": tuple(psam_reader) if psam_reader else None,
+        "allowed_origins": tuple(allow_origin) if allow_origin else None,
+    }
+    settings = AgentSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    service = reader_service(readers)
+    slots = service.ports if isinstance(service, VpcdReaders) else []
+
+    def ready(where: Ready) -> None:
+        write_ready(ready_file, {"url": where.url, "ws_url": where.ws_url, "slots": slots})
+        print(f"agent {where.url} {where.ws_url}", flush=True)
+
+    run(settings, service, on_ready=ready)
+
+
+def reader_service(kind: str) -> ReaderService:
+    """`pcsc`, or `vpcd`: slots that simulated cards plug into without a PC/SC service; `auto` takes what works."""
+    from apdu.pcsc import PcscReaders, is_available
+    from apdu.vpcd import VpcdReaders
+
+    if kind == "pcsc" or (kind == "auto" and is_available()[0]):
+        return PcscReaders()
+    return VpcdReaders()

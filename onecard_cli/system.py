@@ -1,0 +1,210 @@
+"""A whole embedded system: key store, issuance and agent as processes of their own, simulated readers and cards.
+
+Used by `demo`, `up` and the end-to-end tests. Everything started here ends with the context, and with this process
+even when it is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from cardlib.client_auth import ClientAuth, ClientKey
+from cardlib.failures import FailureCode
+from onecard_cli.home import ROOT, Home
+from onecard_cli.output import CommandError
+from onecard_cli.registration import make_client_key, register_client
+from simulators.pcscd import PrivatePcscd
+from simulators.psam import SimPsam
+from simulators.vpcd import VirtualCard, VpcdLink
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 5.0
+CARD_TIMEOUT_S = 10.0
+REGION = "110000"
+PSAM_SLOT = "00 01"
+CLIENTS = {
+    "operator-1": ("operator",),
+    "counter-1": ("terminal",),
+    "wallet-1": ("wallet",),
+    "verifier-1": ("verifier",),
+}
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Linux: a child of a killed parent gets SIGTERM; elsewhere nothing to do."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass(slots=True)
+class Service:
+    """One `./onecard …` process and what it said when ready."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    ready_file: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def wait_ready(self) -> None:
+        end = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise CommandError(FailureCode.SERVICE_UNREACHABLE, f"{self.name} ended: {self._last_words()}")
+            if self.ready_file.exists():
+                self.facts = json.loads(self.ready_file.read_text())
+                return
+            time.sleep(0.01)
+        raise CommandError(FailureCode.TIMEOUT, f"{self.name} is not ready: {self._last_words()}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def _last_words(self) -> str:
+        return self.log.read_text(errors="replace")[-600:].strip()
+
+
+class System:
+    """Starts in `__enter__`; `use_pcsc` False plugs the cards into the agent's own listener instead of pcscd.
+
+    `ports` are (issuance, agent, WebSocket); 0 = any free one.
+    """
+
+    def __init__(
+        self, home: Home, *, use_pcsc: bool = True, region: str = REGION, ports: tuple[int, int, int] = (0, 0, 0)
+    ) -> None:
+        self.home = home
+        self.region = region
+        self.use_pcsc = use_pcsc
+        self._ports = ports
+        self._stack = contextlib.ExitStack()
+        self._environment = os.environ | {
+            "ONECARD_HOME": str(home.path),
+            "PYTHONPATH": str(ROOT),
+            "ONECARD_PASSPHRASE": home.passphrase(),
+        }
+        self.pcscd: PrivatePcscd | None = None
+        self.issuance_url = ""
+        self.issuance: Service
+        self.agent: Service
+        self._slots: list[int] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # -- addresses and callers ----------------------------------------------------------------------------------
+
+    @property
+    def agent_url(self) -> str:
+        return str(self.agent.facts["url"])
+
+    @property
+    def ws_url(self) -> str:
+        return str(self.agent.facts["ws_url"])
+
+    def client(self, client_id: str) -> httpx.Client:
+        """An HTTP client of the issuance service that signs as `client_id`."""
+        key = ClientKey.load(self.home.client_key(client_id))
+        client = httpx.Client(base_url=self.issuance_url, auth=ClientAuth(key), timeout=30, trust_env=False)
+        return self._stack.enter_context(client)
+
+    def agent_client(self) -> httpx.Client:
+        return self._stack.enter_context(httpx.Client(base_url=self.agent_url, timeout=30, trust_env=False))
+
+    # -- cards --------------------------------------------------------------------------------------------------
+
+    def plug(self, slot: int, card: VirtualCard) -> VpcdLink:
+        """Put a simulated card into a slot (0 the citizen's, 1 the PSAM's); it leaves with the system."""
+        link = VpcdLink(card, self._slots[slot])
+        link.insert()
+        self._stack.callback(link.remove)
+        return link
+
+    def wait_for_card(self, slot: int = 0) -> str:
+        """Name of the agent's reader that holds the card of `slot`, once the agent has seen it."""
+        suffix = f"{slot:02d}"
+        end = time.monotonic() + CARD_TIMEOUT_S
+        client = self.agent_client()
+        while time.monotonic() < end:
+            for reader in client.get("/v1/readers").raise_for_status().json():
+                if reader["name"].endswith(suffix) and reader["atr"]:
+                    return str(reader["name"])
+            time.sleep(0.02)
+        raise CommandError(FailureCode.CARD_ABSENT, f"the agent saw no card in slot {slot}")
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Both services come up side by side; the issuance address is known before its process is."""
+        self.home.keys().close()
+        terminal_key = make_client_key(self.home, "counter-1")
+        issuance_port, agent_port, ws_port = self._ports
+        with socket.create_server(("127.0.0.1", issuance_port)) as listener:
+            self.issuance_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            self.issuance = self._spawn("issuance", "issuance", "serve", "--fd", listener.fileno())
+        if self.use_pcsc:
+            self.pcscd = self._stack.enter_context(PrivatePcscd(vpcds=1))
+            self._environment |= self.pcscd.env
+            self._slots = list(self.pcscd.ports)
+        self.agent = self._spawn(
+            "agent",
+            *("agent", "run", "--profile", "counter", "--port", agent_port, "--ws-port", ws_port),
+            *("--issuance-url", self.issuance_url, "--client-key", terminal_key),
+            *("--psam-reader", PSAM_SLOT, "--readers", "pcsc" if self.use_pcsc else "vpcd"),
+        )
+        self.issuance.wait_ready()
+        for client_id, roles in CLIENTS.items():
+            register_client(self.home, self.home.database_url, client_id, roles, None)
+        self.agent.wait_ready()
+        self._slots = self._slots or list(self.agent.facts["slots"])
+        self.plug(1, SimPsam(self.home.roots(), region=self.region))
+
+    def _spawn(self, name: str, *arguments: object) -> Service:
+        ready, log = self.home.path / f"{name}.ready.json", self.home.path / f"{name}.log"
+        ready.unlink(missing_ok=True)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "onecard_cli", *map(str, arguments), "--ready-file", str(ready)],
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent,
+                pass_fds=[int(str(value)) for option, value in pairwise(arguments) if option == "--fd"],
+            )
+        service = Service(name, process, log, ready)
+        self._stack.callback(service.stop)
+        return service

@@ -1,0 +1,84 @@
+"""`onecard up`: everything running, with addresses to open."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onecard_cli.output import reports_failures
+
+if TYPE_CHECKING:
+    from onecard_cli.personas import PersonaCard
+    from onecard_cli.system import System
+
+REGION = "110000"
+ISSUANCE_PORT, AGENT_PORT, WS_PORT = 8400, 12343, 12342
+
+
+@reports_failures
+def up(
+    persona: Annotated[str, typer.Option(help="插在读卡器里的模拟卡，见 sim list / simulated card")] = "adult-3.0",
+    no_pcsc: Annotated[bool, typer.Option("--no-pcsc", help="用内置读卡器 / built-in reader, no pcscd")] = False,
+) -> None:
+    """启动全部服务并保持运行：发卡服务、终端服务、模拟卡 / start everything, print the addresses, run until Ctrl-C.
+
+    Example: ./onecard up --persona child-3.0
+    """
+    from onecard_cli.demo import has_pcsc
+    from onecard_cli.home import Home
+    from onecard_cli.personas import persona_card
+    from onecard_cli.system import System
+
+    home = Home.default()
+    ports = (_free(ISSUANCE_PORT), _free(AGENT_PORT), _free(WS_PORT))
+    chip = persona_card(home, persona)
+    # A handler, not the default: the services must end before this process does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with System(home, use_pcsc=not no_pcsc and has_pcsc(is_silent=False), region=chip.region, ports=ports) as system:
+        system.plug(0, chip.card)
+        print(f"柜台页面 / counter page   {system.agent_url}/")
+        print(f"终端服务 / agent API      {system.agent_url}/v1/info")
+        print(f"驱动接口 / driver socket  {system.ws_url}")
+        print(f"发卡服务 / issuance API   {system.issuance_url}/openapi.json")
+        if system.pcscd is not None:
+            for name, value in system.pcscd.env.items():
+                print(f"读卡器   / readers       export {name}={value}")
+        _stock(system, chip)
+        print("Ctrl-C 结束 / ends everything", flush=True)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            print()
+
+
+def _stock(system: System, chip: PersonaCard) -> None:
+    """Card numbers to issue with, and the simulated blank on stock, so that a newcomer can issue at once."""
+    from simulators.card import Life
+
+    operator = system.client("operator-1")
+    operator.post("/v1/card-numbers", json={"region": REGION, "body_from": "A0000001", "count": 1000})
+    if chip.card.state.life is not Life.PRE_PERSONALISED:
+        return
+    delivery = {
+        "delivery": "simulated",
+        "region": chip.region,
+        "generation": chip.generation,
+        "reset_information": [chip.card.state.historical.hex().upper()],
+    }
+    operator.post("/v1/blanks", json=delivery)
+    print("制卡     / issue         ./onecard issuance apply …，再 / then ./onecard agent issue <application>")
+
+
+def _free(port: int) -> int:
+    """The usual port, or 0 (any) when another program has it."""
+    with socket.socket() as probe:
+        # As the services bind: connections of a run just ended do not keep the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port

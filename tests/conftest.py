@@ -1,0 +1,27 @@
+"""Tests marked `pcsc` need a PC/SC service: skipped with the reason where there is none, an error in CI."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from apdu.pcsc import is_available as client_available
+from simulators.pcscd import is_available as daemon_available
+
+
+def pcsc_problem() -> str:
+    """What is missing, empty when nothing is."""
+    for is_there, reason in (client_available(needs_service=False), daemon_available()):
+        if not is_there:
+            return reason
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("pcsc") is None:
+        return
+    if problem := pcsc_problem():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have PC/SC: {problem}", pytrace=False)
+        pytest.skip(problem)

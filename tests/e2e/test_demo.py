@@ -1,0 +1,51 @@
+"""The demo as its user runs it: whole processes, nothing replaced."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import pcsc_problem
+from tests.e2e.support import onecard
+
+STEPS = ("application", "personalization", "read_back", "driver_read", "catalog", "qr_validate", "qr_replay_refused")
+CHALLENGES_3_0 = 35
+
+
+def demo(*arguments: str) -> dict[str, Any]:
+    done = onecard("demo", "--json", *arguments)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == 0, answer
+    return answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [(), ("--generation", "2.0"), ("--no-pcsc",)])
+def test_demo_shows_the_main_job(arguments: tuple[str, ...]) -> None:
+    answer = demo(*arguments)
+    steps = {step["name"]: step for step in answer["steps"]}
+    assert all(step["ok"] and step["ms"] >= 0 for step in steps.values())
+    assert set(STEPS) <= set(steps)
+    assert answer["reader"] == ("pcsc" if not pcsc_problem() and "--no-pcsc" not in arguments else "built-in")
+    fields = steps["driver_read"]["pOutInfo"].split("|")
+    assert len(fields) == 12
+    assert fields[2] == steps["read_back"]["card_number"]
+    assert answer["network_round_trips"] <= CHALLENGES_3_0 + 2
+    assert 200 < answer["apdus"] <= 260
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torn_after", [1, 77, 255])
+def test_demo_goes_on_with_a_torn_card(torn_after: int) -> None:
+    answer = demo("--tear", str(torn_after))
+    step = next(step for step in answer["steps"] if step["name"] == "personalization")
+    assert step["torn"] is True
+    assert answer["ok"] is True
+
+
+def test_demo_explains_a_wrong_option() -> None:
+    done = onecard("demo", "--generation", "9.0", "--json")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr

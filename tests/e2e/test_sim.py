@@ -1,0 +1,105 @@
+"""Simulated cards on a private PC/SC service, read by opensc-tool and by our own command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import onecard
+
+pytestmark = [pytest.mark.pcsc, pytest.mark.slow]
+
+OPENSC = "opensc-tool -c default -s 00A404000F7378312E73682EC9E7BBE1B1A3D5CF -s 00B207280B"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.mark.skipif(shutil.which("opensc-tool") is None, reason="opensc is not installed")
+def test_code_we_did_not_write_reads_the_card_number(home: Path) -> None:
+    done = onecard("sim", "card", "--persona", "adult-2.0", "--exec", OPENSC, home=home)
+    assert done.returncode == 0, done.stderr
+    assert "A10000015" in done.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("persona", "name"),
+    [("adult-1.0", "测试丁"), ("adult-2.0", "测试甲"), ("adult-3.0", "测试丙"), ("child-3.0", "测试小戊")],
+)
+def test_our_own_read_names_every_item(persona: str, name: str, home: Path) -> None:
+    done = onecard("sim", "card", "--persona", persona, "--exec", "./onecard card read --json", home=home)
+    assert done.returncode == 0, done.stdout
+    answer = json.loads(done.stdout)
+    assert answer["name"] == name
+    assert {"card_number", "social_security_number", "issue_date", "expiry_date", "identification_code"} <= set(answer)
+
+
+@pytest.mark.parametrize(
+    ("persona", "failure"),
+    [
+        ("garbage", "CARD_DATA_INVALID"),
+        ("mute", "CARD_MUTE"),
+        ("silent", "CARD_REMOVED"),
+        ("unknown-atr", "CARD_UNSUPPORTED"),
+        ("truncated-records", "CARD_DATA_INVALID"),
+        ("blocked-2.0", "CARD_BLOCKED"),
+        ("chip-3.0", "CARD_STATE"),
+        ("blank-2.0", "CARD_STATE"),
+    ],
+)
+def test_a_wrong_card_gives_cause_and_remedy(persona: str, failure: str, home: Path) -> None:
+    done = onecard("sim", "card", "--persona", persona, "--exec", "./onecard card read --json", home=home)
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["failure"] == failure
+    assert answer["remedy"]
+    assert answer["remedy_en"]
+    assert "Traceback" not in done.stderr
+
+
+def test_exec_passes_the_exit_status_on(home: Path) -> None:
+    assert onecard("sim", "card", "--persona", "adult-2.0", "--exec", "exit 7", home=home).returncode == 7
+
+
+def test_the_card_remembers_between_runs(home: Path) -> None:
+    write = "./onecard card write telephone 01000000000 --json"
+    assert onecard("sim", "card", "--persona", "adult-3.0", "--exec", write, home=home).returncode == 0
+    read = "./onecard card read --all --json"
+    done = onecard("sim", "card", "--persona", "adult-3.0", "--exec", read, home=home)
+    assert json.loads(done.stdout)["files"]["DF01EF06"]["telephone"] == "01000000000"
+
+
+def test_a_blank_is_personalised_from_an_order_file(home: Path, tmp_path: Path) -> None:
+    order = {
+        "generation": "3.0",
+        "region": "110000",
+        "card_number": "C12345679",
+        "institution": "915600000211000011010002",
+        "issue_date": "20261122",
+        "expiry_date": "20361122",
+        "card_class": "3",
+        "social_security_number": "990101199001010115",
+        "name": "测试乙",
+        "sex": "1",
+        "ethnic_group": "01",
+        "birthplace": "990100",
+        "birth_date": "19900101",
+    }
+    path = tmp_path / "order.json"
+    path.write_text(json.dumps(order), encoding="utf-8")
+    command = f"./onecard card personalize {path} --json && ./onecard card read --json"
+    done = onecard("sim", "card", "--persona", "blank-3.0", "--fresh", "--exec", command, home=home)
+    assert done.returncode == 0, done.stdout
+    assert '"outcome": "issued"' in done.stdout
+    assert '"card_number": "C12345679"' in done.stdout
+
+
+def test_an_unknown_persona_is_named(home: Path) -> None:
+    done = onecard("sim", "card", "--persona", "nobody", home=home)
+    assert done.returncode == 1
+    assert "adult-3.0" in done.stderr
