@@ -1,0 +1,1 @@
+"""Repeatable measurements, each with its peer beside it in the same run."""
