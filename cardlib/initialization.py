@@ -111,6 +111,7 @@ class _Initialization:
         self._algorithm = algorithm_of(order.generation)
         self._factors = CardFactors(order.region, card_factor(order.reset_information))
         self._applications = tuple(df for df in self._spec.dfs if not (df.is_environment or df.is_optional))
+        self._fetched = b""
         self._batch = Batch()
 
     def script(self) -> Script:
@@ -120,7 +121,7 @@ class _Initialization:
             return self._result("already")
         self._batch.steps = self._expected_steps()
         if status.state is LifeCycle.STRUCTURED:
-            self._batch.steps += 2
+            self._batch.steps += 3
             yield from self._wipe()
         yield from self._authenticate(self._ref("TK"), 0x00, "出厂密钥认证", "Authenticating with the transport key")
         yield from self._build_environment()
@@ -134,7 +135,7 @@ class _Initialization:
         """One batch per challenge (each key, each authentication, the end) and the two around them."""
         environment = 3 + len(self._spec.keys_of("SSSE")) + 1
         applications = sum(3 + len(self._spec.keys_of(df.name)) for df in self._applications)
-        return 1 + environment + applications + 3 + 1
+        return environment + applications + 3 + 1
 
     def _ref(self, name: str) -> KeyRef:
         return KeyRef(name, self._algorithm)
@@ -149,8 +150,11 @@ class _Initialization:
 
     def _read_status(self) -> Generator[ScriptStep, list[ResponseApdu], CardStatus]:
         self._batch.add(c.get_card_status())
+        # Fetched in the same round trip, for the first authentication; a chip not yet activated refuses.
+        self._batch.add(c.get_challenge(), expect=("9000", "6985"))
         answers = yield from self._batch.send("读取卡片状态", "Reading the card's state")
         status = CardStatus.from_bytes(answers[0].data)
+        self._fetched = answers[1].data
         if status.is_blocked:
             raise ScriptError("CARD_BLOCKED")
         if status.state is LifeCycle.ISSUED:
@@ -165,17 +169,18 @@ class _Initialization:
         self, key: KeyRef, kid: int, text_zh: str, text_en: str
     ) -> Generator[ScriptStep, list[ResponseApdu], None]:
         """EXTERNAL AUTHENTICATION with `key`; the command waits in the batch for the caller's next `send`."""
-        self._batch.add(c.get_challenge())
-        answers = yield from self._batch.send(text_zh, text_en)
-        self._add_authentication(key, kid, answers[-1].data)
-
-    def _add_authentication(self, key: KeyRef, kid: int, challenge: bytes) -> None:
+        challenge, self._fetched = self._fetched, b""
+        if not challenge:
+            self._batch.add(c.get_challenge())
+            answers = yield from self._batch.send(text_zh, text_en)
+            challenge = answers[-1].data
         original = derive(self._order.seed, f"original {key} {challenge.hex()}", 8)
         value = self._keys.authentication_value(key, self._factors, challenge, original)
         self._batch.add(c.external_authentication(kid, value, original))
 
     def _wipe(self) -> Generator[ScriptStep, list[ResponseApdu], None]:
         """DELETE STRUCTURE under whichever master key the SSSE holds; each is tried once (personalization.md §10)."""
+        self._fetched = b""
         for name in ("TMK_SSSE", "MK_SSSE"):
             master = self._ref(name)
             self._batch.add(c.select_name(SSSE_NAME))

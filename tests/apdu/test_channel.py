@@ -144,8 +144,8 @@ def test_the_support_switch_shows_whole_bodies() -> None:
     assert redact_command(bytes(9), full=True) == "00 00 00 00 00 00 00 00 00"
 
 
-def test_no_trace_work_when_nobody_listens() -> None:
-    logging.getLogger("apdu.traffic").setLevel(logging.INFO)
+def test_no_trace_work_when_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="apdu.traffic")
     assert TraceChannel(EchoCard()).transmit(bytes(4)) == bytes(4) + b"\x90\x00"
 
 
