@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from onecard_cli import card, catalog, demo, develop, doctor, hsm, services, sim, up
-from onecard_cli.home import ROOT
+from onecard_cli import ROOT, card, catalog, demo, develop, doctor, hsm, services, sim, up
 
 HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
 

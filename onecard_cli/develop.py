@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from onecard_cli.home import ROOT
+from onecard_cli import ROOT
 from onecard_cli.output import reports_failures
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}

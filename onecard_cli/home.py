@@ -11,14 +11,14 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from cardlib.client_auth import ClientKey
 from cardlib.failures import FailureCode
 from cardlib.spec import CardSpec, Generation, KeyType, load
 from hsm.api import Algorithm, KeyNotFoundError, KeyRef, Purpose
 from hsm.soft import SoftKeyService
+from onecard_cli import ROOT
 from onecard_cli.output import CommandError
 from simulators.ministry import RootKeys
-
-ROOT = Path(__file__).resolve().parents[1]
 
 PURPOSES = {
     KeyType.MASTER: Purpose.MASTER,
@@ -63,6 +63,13 @@ class Home:
 
     def client_key(self, client_id: str) -> Path:
         return self.path / "clients" / f"{client_id}.json"
+
+    def make_client_key(self, client_id: str) -> Path:
+        """The caller's key file; an existing one is kept."""
+        path = self.client_key(client_id)
+        if not path.exists():
+            ClientKey.generate(client_id).save(path)
+        return path
 
     def passphrase(self) -> str:
         """ONECARD_PASSPHRASE, else the embedded default's own file: convenient, and only as safe as this folder."""

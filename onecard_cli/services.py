@@ -112,11 +112,12 @@ def register(
     Example: ./onecard issuance register counter-1 --role terminal --region 110000
     """
     from onecard_cli.home import Home
-    from onecard_cli.registration import register_client
+    from onecard_cli.registration import register_clients
 
     home = Home.default()
     url = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
-    print(register_client(home, url, client_id, role, region))
+    register_clients(home, url, {client_id: role}, region)
+    print(home.client_key(client_id))
 
 
 @agent_app.command("run")

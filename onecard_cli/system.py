@@ -25,9 +25,9 @@ import httpx
 
 from cardlib.client_auth import ClientAuth, ClientKey
 from cardlib.failures import FailureCode
-from onecard_cli.home import ROOT, Home
+from onecard_cli import ROOT
+from onecard_cli.home import Home
 from onecard_cli.output import CommandError
-from onecard_cli.registration import make_client_key, register_client
 from simulators.pcscd import PrivatePcscd
 from simulators.psam import SimPsam
 from simulators.vpcd import VirtualCard, VpcdLink
@@ -169,7 +169,7 @@ class System:
     def _start(self) -> None:
         """Both services come up side by side; the issuance address is known before its process is."""
         self.home.keys().close()
-        terminal_key = make_client_key(self.home, "counter-1")
+        terminal_key = self.home.make_client_key("counter-1")
         issuance_port, agent_port, ws_port = self._ports
         with socket.create_server(("127.0.0.1", issuance_port)) as listener:
             self.issuance_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -184,9 +184,11 @@ class System:
             *("--issuance-url", self.issuance_url, "--client-key", terminal_key),
             *("--psam-reader", PSAM_SLOT, "--readers", "pcsc" if self.use_pcsc else "vpcd"),
         )
+        # Loads the database layer while both services come up.
+        from onecard_cli.registration import register_clients
+
         self.issuance.wait_ready()
-        for client_id, roles in CLIENTS.items():
-            register_client(self.home, self.home.database_url, client_id, roles, None)
+        register_clients(self.home, self.home.database_url, CLIENTS)
         self.agent.wait_ready()
         self._slots = self._slots or list(self.agent.facts["slots"])
         self.plug(1, SimPsam(self.home.roots(), region=self.region))
