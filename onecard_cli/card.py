@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -233,7 +233,7 @@ def write(
 @reports_failures
 def initialize_card(
     region: Annotated[str, typer.Option(help="发卡地区，六位 / issuing region, six digits")],
-    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     reader: ReaderOption = None,
     as_json: JsonOption = False,
     trace: TraceOption = False,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -110,7 +110,7 @@ class Demo:
                 system.__exit__(None, None, None)
 
     def _run(self, system: Any) -> None:
-        operator, terminal = system.client("operator-1"), system.client("counter-1")
+        operator, terminal = system.client("operator-1"), system.client("terminal-1")
         agent = system.agent_client()
         card, link = self._insert_chip(system)
         reader = system.wait_for_card(0)
@@ -273,7 +273,7 @@ async def _driver_read(ws_url: str) -> dict[str, Any]:
 
 @reports_failures
 def demo(
-    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     no_pcsc: Annotated[bool, typer.Option("--no-pcsc", help="用内置读卡器 / built-in reader, no pcscd")] = False,
     tear: Annotated[int, typer.Option(min=0, help="第 N 条制卡指令后拔卡再插回 / pull the card after N commands")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,

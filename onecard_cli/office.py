@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -94,7 +94,7 @@ def blanks(
     reset_information: Annotated[list[str], typer.Argument(help="卡复位信息，26 位十六进制 / 26 hex digits each")],
     region: Annotated[str, typer.Option(help="六位区划代码 / six-digit division code")],
     delivery: Annotated[str, typer.Option(help="到货批次 / delivery note")],
-    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     url: UrlOption = CENTRE_URL,
     client: ClientOption = "operator-1",
 ) -> None:
@@ -116,7 +116,7 @@ def blanks(
 def apply(
     person_file: Annotated[Path, typer.Argument(help="申领人资料 JSON / applicant as JSON", exists=True)],
     region: Annotated[str, typer.Option(help="发卡地区 / issuing region")],
-    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     key: Annotated[str | None, typer.Option(help="幂等键，重试时不变 / idempotency key, kept when retrying")] = None,
     url: UrlOption = CENTRE_URL,
     client: ClientOption = "operator-1",
@@ -218,7 +218,7 @@ def issue(
 @reports_failures
 def initialize(
     region: Annotated[str, typer.Option(help="发卡地区 / issuing region")],
-    generation: Annotated[str, typer.Option(help="2.0 或 3.0")] = "3.0",
+    generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
     agent: AgentOption = AGENT_URL,
 ) -> None:

@@ -13,6 +13,9 @@ import typer
 
 from cardlib.failures import FailureCode, describe, failure_of
 
+PIPE_CLOSED = 141
+"""Exit status a shell reports for a process ended by SIGPIPE."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -53,6 +56,13 @@ def fail(error: BaseException, *, as_json: bool = False) -> typer.Exit:
     return typer.Exit(1)
 
 
+def _named(error: Exception) -> Exception:
+    """A bare ValueError out of a command, pydantic's included, is about what was typed."""
+    if isinstance(error, ValueError) and failure_of(error) is FailureCode.INTERNAL:
+        return CommandError(FailureCode.INPUT_INVALID, str(error))
+    return error
+
+
 def reports_failures(function: Callable[P, T]) -> Callable[P, T]:
     """Turn every exception of a command into its failure text; ONECARD_DEBUG=1 shows the traceback as well."""
 
@@ -62,9 +72,13 @@ def reports_failures(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except (typer.Exit, typer.Abort, KeyboardInterrupt):
             raise
+        except BrokenPipeError:
+            # The reader of a pipe left (`onecard … | head`); nothing more may be written to it, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(PIPE_CLOSED) from None
         except Exception as error:
             if os.environ.get("ONECARD_DEBUG"):
                 raise
-            raise fail(error, as_json=bool(kwargs.get("as_json"))) from None
+            raise fail(_named(error), as_json=bool(kwargs.get("as_json"))) from None
 
     return wrapper

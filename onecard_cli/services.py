@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,8 +30,16 @@ issuance_app.command("validate")(office.validate)
 agent_app.command("issue")(office.issue)
 agent_app.command("initialize")(office.initialize)
 
+OWN_LOGGERS = ("apdu", "cardlib", "hsm", "issuance", "terminal_agent")
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="就绪后写入地址 / written when ready")]
 DatabaseUrl = Annotated[str | None, typer.Option("--database-url", help="默认内置 SQLite / default: embedded SQLite")]
+
+
+def log_to_stderr(line: str) -> None:
+    """Lines of our own loggers at INFO; ONECARD_LOG=DEBUG (or TRAFFIC, redacted APDUs) shows more."""
+    logging.basicConfig(level=logging.WARNING, format=line)
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(os.environ.get("ONECARD_LOG", "INFO"))
 
 
 def write_ready(path: Path | None, facts: dict[str, object]) -> None:
@@ -64,6 +73,7 @@ def serve(
     from issuance.settings import Settings
     from onecard_cli.home import Home
 
+    log_to_stderr("%(message)s")
     home = Home.default()
     given = {"host": host, "port": port, "database_url": database_url}
     given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
@@ -102,20 +112,22 @@ def migrate_database(database_url: DatabaseUrl = None) -> None:
 @issuance_app.command("register")
 @reports_failures
 def register(
-    client_id: Annotated[str, typer.Argument(help="名称 / name: counter-1")],
+    client_id: Annotated[str, typer.Argument(help="名称 / name: hall-3")],
     role: Annotated[list[str], typer.Option(help="operator, terminal, wallet, verifier")],
     region: Annotated[str | None, typer.Option(help="六位区划代码 / six-digit division code")] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """登记一个调用方并生成它的密钥文件 / register a caller and make its key file.
 
-    Example: ./onecard issuance register counter-1 --role terminal --region 110000
+    Example: ./onecard issuance register hall-3 --role terminal --region 110000
     """
+    from issuance.database import migrate
     from onecard_cli.home import Home
     from onecard_cli.registration import register_clients
 
     home = Home.default()
     url = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
+    migrate(url)
     register_clients(home, url, {client_id: role}, region)
     print(home.client_key(client_id))
 
@@ -135,12 +147,13 @@ def run_agent(
 ) -> None:
     """启动终端服务：只听本机 / run the local service on 127.0.0.1.
 
-    Example: ./onecard agent run --profile counter --issuance-url http://127.0.0.1:8400 --client-key counter-1.json
+    Example: ./onecard agent run --profile counter --issuance-url http://127.0.0.1:8400 --client-key hall-3.json
     """
     from apdu.vpcd import VpcdReaders
     from terminal_agent.server import Ready, run
     from terminal_agent.settings import AgentSettings
 
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
     given = {
         "profile": profile,
         "port": port,

@@ -39,7 +39,7 @@ REGION = "110000"
 PSAM_SLOT = "00 01"
 CLIENTS = {
     "operator-1": ("operator",),
-    "counter-1": ("terminal",),
+    "terminal-1": ("terminal",),
     "wallet-1": ("wallet",),
     "verifier-1": ("verifier",),
 }
@@ -169,7 +169,7 @@ class System:
     def _start(self) -> None:
         """Both services come up side by side; the issuance address is known before its process is."""
         self.home.keys().close()
-        terminal_key = self.home.make_client_key("counter-1")
+        terminal_key = self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
         with socket.create_server(("127.0.0.1", issuance_port)) as listener:
             self.issuance_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
