@@ -83,7 +83,7 @@ def _keys_if_any(*, required: bool) -> KeyService | None:
     from onecard_cli.home import Home
 
     home = Home.default()
-    return home.keys() if required or home.key_store.exists() else None
+    return home.key_service() if required or home.key_store.exists() else None
 
 
 @card_app.command("read")
@@ -247,7 +247,7 @@ def initialize_card(
     from cardlib.spec import Generation
     from onecard_cli.home import Home
 
-    keys = Home.default().keys()
+    keys = Home.default().key_service()
     with desk(reader, "none", trace=trace) as here:
         order = InitializationOrder(
             secrets.token_bytes(16), Generation(generation), region, reset_information(here.atr)
@@ -273,7 +273,7 @@ def personalize_card(
     from cardlib.personalization import PersonalizationOrder, personalize
     from onecard_cli.home import Home
 
-    keys = Home.default().keys()
+    keys = Home.default().key_service()
     with desk(reader, "none", trace=trace) as here:
         data = json.loads(order_file.read_text(encoding="utf-8"))
         data = {"seed": secrets.token_hex(16), "reset_information": reset_information(here.atr).hex()} | data

@@ -96,7 +96,7 @@ def _home() -> Iterator[Finding]:
         "数据目录 / home", is_private, home.path.name, "" if is_private else "chmod 700：他人可读 / others may read it"
     )
     if home.key_store.exists():
-        yield Finding("密钥库 / key store", True, f"{len(home.keys().keys())} keys")
+        yield Finding("密钥库 / key store", True, f"{len(home.key_service().keys())} keys")
     else:
         yield Finding("密钥库 / key store", True, "首次使用时建立 / made at first use")
     free_gb = shutil.disk_usage(home.path).free / 1e9

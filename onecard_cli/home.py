@@ -85,7 +85,7 @@ class Home:
         """Root keys of the simulated ministry: what makes simulated cards and this key service belong together."""
         return RootKeys.load_or_create(self.ministry)
 
-    def keys(self) -> SoftKeyService:
+    def key_service(self) -> SoftKeyService:
         """Open the key store; at first use make it and take over the simulated ministry's roots."""
         if self.key_store.exists():
             return SoftKeyService.open(self.key_store, self.passphrase())

@@ -21,7 +21,7 @@ def init() -> None:
     """
     from onecard_cli.home import Home
 
-    print(f"✓ {len(Home.default().keys().keys())} 个密钥 / keys")
+    print(f"✓ {len(Home.default().key_service().keys())} 个密钥 / keys")
 
 
 @hsm_app.command("status")
@@ -34,7 +34,7 @@ def status(as_json: JsonOption = False) -> None:
     from hsm.primitives import default_engine
     from onecard_cli.home import Home
 
-    infos = sorted(Home.default().keys().keys(), key=lambda info: str(info.ref))
+    infos = sorted(Home.default().key_service().keys(), key=lambda info: str(info.ref))
     rows = [
         {
             "key": str(info.ref),
@@ -73,7 +73,7 @@ def keygen(
     from hsm.api import Algorithm, KeyRef, Purpose
     from onecard_cli.home import Home
 
-    keys, ref = Home.default().keys(), KeyRef(name, Algorithm(algorithm))
+    keys, ref = Home.default().key_service(), KeyRef(name, Algorithm(algorithm))
     if purpose == Purpose.SIGN:
         keys.sm2_generate(ref)
     else:

@@ -79,7 +79,7 @@ def serve(
     given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     migrate(settings.database_url)
-    app = create_app(settings, home.keys())
+    app = create_app(settings, home.key_service())
     listener = socket.socket(fileno=fd) if fd is not None else socket.create_server((settings.host, settings.port))
     listener.listen(512)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"

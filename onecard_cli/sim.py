@@ -59,7 +59,7 @@ def card(
     from simulators.vpcd import VpcdLink
 
     home = Home.default()
-    home.keys()
+    home.key_service()
     chip = persona_card(home, persona, fresh=fresh)
     with PrivatePcscd(vpcds=1) as pcscd:
         links = [VpcdLink(chip.card, pcscd.ports[0])]

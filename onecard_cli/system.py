@@ -168,7 +168,7 @@ class System:
 
     def _start(self) -> None:
         """Both services come up side by side; the issuance address is known before its process is."""
-        self.home.keys().close()
+        self.home.key_service().close()
         terminal_key = self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
         with socket.create_server(("127.0.0.1", issuance_port)) as listener:
