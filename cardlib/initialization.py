@@ -7,6 +7,7 @@ temporary ones last, the SSSE's at the very end, so that until then a failed car
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -283,5 +284,5 @@ class _Initialization:
         self._batch.add(c.internal_authentication(factor, original))
         answers = yield from self._batch.send("核对卡片密钥", "Checking the card's keys")
         expected = self._keys.authentication_value(self._ref("IRK"), self._factors, factor, original)
-        if answers[-1].data != expected:
+        if not hmac.compare_digest(answers[-1].data, expected):
             raise ScriptError("CARD_NOT_GENUINE", "the card's IRK is not the one of this region")

@@ -7,7 +7,8 @@ is idempotent: a torn card is written again from the start, and a card found ISS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import hmac
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
@@ -71,6 +72,21 @@ class PersonalizationOrder:
         return IdentificationCode(self.region, self.reset_information[-4:])
 
 
+def check_items(generation: Generation, items: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether a personalization could write these items of the applications (`PersonalizationOrder.items`).
+
+    Raises CodecError for a file it does not write (those of the environment come from the order itself, those of
+    optional applications are not on the card), an unknown item, a value the card cannot hold, or too many of them.
+    """
+    spec = load(generation)
+    files = {ef.path: ef for df in _applications(spec) if not df.is_environment for ef in _linear(df)}
+    for path, values in items.items():
+        if path not in files:
+            raise CodecError(f"{path} is not a file that personalization fills")
+        for _ in _encode_file(files[path], values):
+            pass
+
+
 def personalize(order: PersonalizationOrder, keys: KeyService) -> Script:
     """Write, read back and issue one card.
 
@@ -88,7 +104,7 @@ class _Personalization:
         self._algorithm = algorithm_of(order.generation)
         self._factors = CardFactors(order.region, card_factor(order.reset_information))
         self._batch = Batch()
-        self._dfs = tuple(df for df in self._spec.dfs if not df.is_optional)
+        self._dfs = _applications(self._spec)
         self._records = self._prepare()
         self._selected = ""
         self._challenge = b""
@@ -119,6 +135,7 @@ class _Personalization:
     def _prepare(self) -> dict[str, list[bytes]]:
         """Records per EF, in record order. Raises CodecError for a value the card cannot hold."""
         order = self._order
+        check_items(order.generation, order.items)
         records: dict[str, list[bytes]] = {}
         first, second = split_name(order.name)
         values: dict[str, dict[str, Any]] = dict(order.items)
@@ -141,9 +158,8 @@ class _Personalization:
             "0D": order.birth_date,
         }
         for df in self._dfs:
-            for ef in df.efs:
-                if ef.structure in (Structure.LINEAR_VARIABLE, Structure.LINEAR_FIXED):
-                    records[ef.path] = list(_encode_file(ef, values.get(ef.path, {})))
+            for ef in _linear(df):
+                records[ef.path] = list(_encode_file(ef, values.get(ef.path, {})))
         return records
 
     # -- steps --------------------------------------------------------------------------------------------------
@@ -170,7 +186,7 @@ class _Personalization:
                 "CARD_STATE", f"a {status.algorithm} card cannot become generation {self._order.generation}"
             )
         expected = self._keys.authentication_value(self._ref("IRK"), self._factors, factor, original)
-        if answers[2].data != expected:
+        if not hmac.compare_digest(answers[2].data, expected):
             raise ScriptError("CARD_NOT_GENUINE", "internal authentication failed")
         self._check_owner(status.state, answers[3])
         return status.state
@@ -271,6 +287,16 @@ class _Personalization:
         self._batch.add(c.external_authentication(kid, value, original))
 
 
+def _applications(spec: CardSpec) -> tuple[DfSpec, ...]:
+    """The environment and every application a card must have."""
+    return tuple(df for df in spec.dfs if not df.is_optional)
+
+
+def _linear(df: DfSpec) -> list[EfSpec]:
+    """Files of records; transparent and cyclic ones stay as they were created."""
+    return [ef for ef in df.efs if ef.structure in (Structure.LINEAR_VARIABLE, Structure.LINEAR_FIXED)]
+
+
 def _key_name(spec: CardSpec, df: DfSpec, kid: int) -> str:
     """Name behind a P2 of EXTERNAL AUTHENTICATION in `df`."""
     if kid == 0x00:
@@ -290,14 +316,16 @@ def _by_key(files: list[EfSpec], kid: Callable[[EfSpec], int]) -> Iterator[tuple
         yield value, list(group)
 
 
-def _encode_file(ef: EfSpec, values: dict[str, Any]) -> Iterator[bytes]:
+def _encode_file(ef: EfSpec, values: Mapping[str, Any]) -> Iterator[bytes]:
     """Records of a linear file in table order; an item with several instances takes a list of values."""
     known = {f"{item.tag:02X}" for item in ef.items}
     if unknown := set(values) - known:
         raise CodecError(f"{ef.path} has no item {min(unknown)}")
     for item in ef.items:
         value = values.get(f"{item.tag:02X}")
-        instances = value if isinstance(value, list) else [value]
+        instances = list(value) if isinstance(value, list | tuple) else [value]
+        if len(instances) > item.count:
+            raise CodecError(f"{ef.path}: {item.slug} takes {item.count} values, {len(instances)} are given")
         for index in range(item.count):
             yield encode_record(item, instances[index] if index < len(instances) else None)
 

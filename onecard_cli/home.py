@@ -42,7 +42,9 @@ class Home:
 
     @classmethod
     def at(cls, path: Path) -> Home:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.mkdir(parents=True, exist_ok=True)
+        # An existing folder too: what lies here is keys and personal data.
+        path.chmod(0o700)
         return cls(path)
 
     @property
@@ -86,11 +88,19 @@ class Home:
         return RootKeys.load_or_create(self.ministry)
 
     def key_service(self) -> SoftKeyService:
-        """Open the key store; at first use make it and take over the simulated ministry's roots."""
+        """Open the key store, made at first use, with the simulated ministry's roots taken over.
+
+        The roots are looked at on every start, because a first start that was interrupted left some of them out. A
+        store without a simulated ministry beside it was filled by other hands and is left alone.
+        """
         if self.key_store.exists():
-            return SoftKeyService.open(self.key_store, self.passphrase())
-        service = SoftKeyService.create(self.key_store, self.passphrase())
-        import_roots(service, self.roots())
+            service = SoftKeyService.open(self.key_store, self.passphrase())
+        else:
+            # The roots first: an interruption then leaves no store that looks like somebody else's.
+            self.roots()
+            service = SoftKeyService.create(self.key_store, self.passphrase())
+        if self.ministry.exists():
+            import_roots(service, self.roots())
         return service
 
 

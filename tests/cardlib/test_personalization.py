@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from typing import Any
 
 import pytest
 
 from apdu.channel import CountingChannel, T0Channel
+from cardlib.codec import CodecError
 from cardlib.initialization import initialize
-from cardlib.personalization import PersonalizationOrder, personalize
+from cardlib.personalization import PersonalizationOrder, check_items, personalize
 from cardlib.script import ScriptError, run
 from cardlib.session import SocialSecurityCard
 from cardlib.spec import Generation
@@ -184,8 +186,30 @@ def test_a_read_back_that_differs_is_an_error() -> None:
     assert card.state.life is Life.PRE_PERSONALISED
 
 
-def test_unknown_items_never_reach_a_card() -> None:
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"DF01EF06": {"99": "x"}},
+        {"DF06EF05": {"C0": "1"}},
+        {"SSSEEF06": {"09": "别人"}},
+        {"DF02EF07": {}},
+        {"DF01EF08": {"2B": "7"}},
+        {"DF03EF19": {"79": [{}] * 5}},
+        {"nowhere": {}},
+    ],
+    ids=lambda items: next(iter(items)),
+)
+def test_items_a_card_cannot_take_never_reach_one(items: dict[str, dict[str, Any]]) -> None:
+    with pytest.raises(CodecError):
+        check_items(Generation.V3, items)
+    with pytest.raises(CodecError):
+        personalize(dataclasses.replace(order(SimCard(blank()).power_on()), items=items), key_service())
+
+
+def test_repeated_items_are_written_in_order() -> None:
     card = SimCard(blank())
-    what = dataclasses.replace(order(card.power_on()), items={"DF01EF06": {"99": "x"}})
-    with pytest.raises(ValueError, match="no item 99"):
-        personalize(what, key_service())
+    issue(card, order(card.power_on()))
+    session = SocialSecurityCard(card, card.power_on())
+    session.open()
+    vouchers = session.read_file("DF03EF19", key_service())["insurance_voucher"]
+    assert [voucher["scheme"] for voucher in vouchers] == ["110", "310", "", ""]

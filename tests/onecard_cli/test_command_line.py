@@ -106,3 +106,12 @@ def test_a_key_store_without_its_passphrase_says_what_to_set(tmp_path: Path) -> 
         home.key_service()
     assert refused.value.failure is FailureCode.KEY_STORE_LOCKED
     assert "ONECARD_PASSPHRASE" in str(refused.value)
+
+
+def test_an_interrupted_first_start_is_completed(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    whole = home.key_service()
+    expected = whole.keys()
+    whole.destroy(expected[0].ref)
+    whole.close()
+    assert home.key_service().keys() == expected
