@@ -191,18 +191,25 @@ class _Attempts:
             self._failures, self._not_before = int(recorded["failures"]), float(recorded["not_before"])
 
     def count(self, now: float) -> None:
-        # A clock set back must not lock for longer than the longest delay.
-        wait = min(self._not_before - now, MAX_DELAY_S)
+        if self._not_before - now > MAX_DELAY_S:
+            # The clock was ahead when this was written. Recorded, so that the longest delay runs out by this clock.
+            self._not_before = now + MAX_DELAY_S
+            self._write()
+        wait = self._not_before - now
         if wait > 0:
             raise KeyStoreLockedError(f"too many wrong passphrases, try again in {wait:.0f} s")
         self._failures += 1
         over = self._failures - FREE_ATTEMPTS
         delay = min(FIRST_DELAY_S << min(over, 16), MAX_DELAY_S) if over >= 0 else 0
-        record = {"failures": self._failures, "not_before": now + delay if delay else 0}
-        _write_atomically(self._path, json.dumps(record).encode("ascii"))
+        self._not_before = now + delay if delay else 0
+        self._write()
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        record = {"failures": self._failures, "not_before": self._not_before}
+        _write_atomically(self._path, json.dumps(record).encode("ascii"))
 
 
 def _derive(passphrase: str, salt: bytes, cost: ScryptCost) -> bytes:

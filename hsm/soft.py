@@ -51,9 +51,6 @@ class _Entry:
     key: bytearray
     public: bytes = b""
 
-    def wipe(self) -> None:
-        self.key[:] = bytes(len(self.key))
-
 
 _Entries = dict[KeyRef, _Entry]
 
@@ -92,7 +89,7 @@ class SoftKeyService(KeyService):
         with self._lock:
             self._is_open = False
             for entry in self._entries.values():
-                entry.wipe()
+                self._wipe(entry)
             self._entries = {}
             self._store.close()
 
@@ -282,8 +279,13 @@ class SoftKeyService(KeyService):
         kept = {id(entry) for entry in entries.values()}
         for entry in self._entries.values():
             if id(entry) not in kept:
-                entry.wipe()
+                self._wipe(entry)
         self._entries, self._stamp = entries, stamp
+
+    def _wipe(self, entry: _Entry) -> None:
+        if entry.purpose is Purpose.SIGN:
+            self._engine.sm2_forget(bytes(entry.key))
+        entry.key[:] = bytes(len(entry.key))
 
 
 def _check_ref(key: KeyRef) -> None:

@@ -108,6 +108,10 @@ class Engine(Protocol):
         """Plaintext of 04 || C1 || C3 || C2; raises AuthenticationFailed for every bad ciphertext."""
         ...
 
+    def sm2_forget(self, private: bytes) -> None:
+        """Drop whatever earlier calls kept of `private` to be quicker."""
+        ...
+
 
 def check_sm4(key: bytes, data: bytes, iv: bytes | None = None, *, whole_blocks: bool = True) -> None:
     """Refuse lengths SM4 cannot take; the libraries below differ in how they fail, or do not fail at all."""

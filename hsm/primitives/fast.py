@@ -141,6 +141,10 @@ class _KeptKeys:
                 self._keys.popitem(last=False)
         return key
 
+    def drop(self, name: bytes) -> None:
+        with self._lock:
+            self._keys.pop(name, None)
+
 
 class LibcryptoSm2:
     """SM2 over the system's OpenSSL."""
@@ -188,8 +192,11 @@ class LibcryptoSm2:
             raise AuthenticationFailed("SM2 ciphertext does not verify")
         return plaintext
 
+    def sm2_forget(self, private: bytes) -> None:
+        self._kept.drop(_kept_name(private))
+
     def _private_key(self, private: bytes) -> PKey:
-        name = hashlib.sha256(b"private" + private).digest()
+        name = _kept_name(private)
         key = self._kept.find(name)
         if key is None:
             key = self._kept.keep(name, self._libcrypto.key(self.sm2_public_key(private), private))
@@ -222,6 +229,10 @@ class HybridEngine(FastSymmetric, PortableSm2):
     """Fast symmetric ciphers with gmssl's SM2, where the system has no suitable OpenSSL."""
 
     name = "hybrid"
+
+
+def _kept_name(private: bytes) -> bytes:
+    return hashlib.sha256(b"private" + private).digest()
 
 
 def _triple(key: bytes) -> TripleDES:

@@ -146,6 +146,9 @@ class PortableSm2:
             raise AuthenticationFailed("SM2 ciphertext does not verify")
         return plaintext
 
+    def sm2_forget(self, private: bytes) -> None:
+        """Nothing to do: no key is kept."""
+
 
 class PortableEngine(PortableSymmetric, PortableSm2):
     """gmssl and pycryptodome throughout."""

@@ -97,6 +97,18 @@ def test_wrong_passphrases_lock_with_a_growing_delay(path: Path) -> None:
         reopen(path, "wrong passphrase", now=now)
 
 
+def test_a_clock_that_was_ahead_locks_no_longer_than_the_longest_delay(path: Path) -> None:
+    ahead = 5 * 365 * 86400.0
+    for _ in range(FREE_ATTEMPTS):
+        with pytest.raises(KeyStoreLockedError, match="wrong"):
+            reopen(path, "wrong passphrase", now=ahead)
+    with pytest.raises(KeyStoreLockedError, match=f"in {MAX_DELAY_S} s"):
+        reopen(path, now=1000)
+    with pytest.raises(KeyStoreLockedError, match="in 1 s"):
+        reopen(path, now=1000 + MAX_DELAY_S - 1)
+    assert reopen(path, now=1000 + MAX_DELAY_S) == b"payload"
+
+
 def test_the_delay_has_a_ceiling(path: Path) -> None:
     path.with_name("store.attempts").write_text(json.dumps({"failures": 10**6, "not_before": 0}))
     with pytest.raises(KeyStoreLockedError, match="wrong"):

@@ -24,7 +24,8 @@ from hsm.api import (
     KeyStoreLockedError,
     Purpose,
 )
-from hsm.primitives import AuthenticationFailed, Engine, default_engine
+from hsm.primitives import AuthenticationFailed, Engine, EngineUnavailableError, default_engine, fast_engine
+from hsm.primitives.fast import LibcryptoSm2
 from hsm.sealed_store import ScryptCost
 from hsm.soft import SoftKeyService
 from tests.hsm.vector_files import own, unhex
@@ -341,6 +342,30 @@ def test_destroy_overwrites_the_key(service: SoftKeyService) -> None:
     (entry,) = service._entries.values()
     service.destroy(SEAL)
     assert not any(entry.key)
+
+
+@pytest.mark.parametrize("end", ["destroy", "close", "elsewhere"])
+def test_engine_keeps_no_private_key_of_a_destroyed_one(tmp_path: Path, end: str) -> None:
+    try:
+        engine = fast_engine()
+    except EngineUnavailableError as error:
+        pytest.skip(str(error))
+    assert isinstance(engine, LibcryptoSm2)
+    service = SoftKeyService.create(tmp_path / "store", WORDS, engine=engine, cost=CHEAP)
+    service.sm2_generate(SIGN)
+    before = set(engine._kept._keys)
+    service.sm2_sign(SIGN, b"x", user_id=b"u")
+    (name,) = engine._kept._keys.keys() - before
+    if end == "destroy":
+        service.destroy(SIGN)
+    elif end == "close":
+        service.close()
+    else:
+        with SoftKeyService.open(tmp_path / "store", WORDS) as other:
+            other.destroy(SIGN)
+        assert refs(service) == []
+    assert name not in engine._kept._keys
+    service.close()
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"7", b"[7]", b'[{"name": "x"}]', b"\xff"])
