@@ -16,7 +16,12 @@ from typing import Any
 from apdu.response import ResponseApdu
 from cardlib import commands as c
 from cardlib.codec import CodecError, encode_record, split_name
-from cardlib.identity import IdentificationCode, card_factor
+from cardlib.identity import (
+    IdentificationCode,
+    card_factor,
+    validate_card_number,
+    validate_social_security_number,
+)
 from cardlib.initialization import CardStatus, LifeCycle, algorithm_of
 from cardlib.script import Batch, Script, ScriptError, ScriptStep, derive
 from cardlib.spec import CardSpec, DfSpec, EfSpec, Generation, KeyType, Structure, load
@@ -57,14 +62,18 @@ class PersonalizationOrder:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PersonalizationOrder:
-        return cls(
-            **data
-            | {
-                "seed": bytes.fromhex(data["seed"]),
-                "generation": Generation(data["generation"]),
-                "reset_information": bytes.fromhex(data["reset_information"]),
-            }
-        )
+        """Raises CodecError when a field is missing, unknown or malformed."""
+        try:
+            return cls(
+                **data
+                | {
+                    "seed": bytes.fromhex(data["seed"]),
+                    "generation": Generation(data["generation"]),
+                    "reset_information": bytes.fromhex(data["reset_information"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CodecError(f"not an order: {error}") from error
 
     @property
     def identification_code(self) -> IdentificationCode:
@@ -133,9 +142,11 @@ class _Personalization:
     # -- data ---------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> dict[str, list[bytes]]:
-        """Records per EF, in record order. Raises CodecError for a value the card cannot hold."""
+        """Records per EF, in record order. Raises CodecError or IdentityError for a value that may not be written."""
         order = self._order
         check_items(order.generation, order.items)
+        validate_card_number(order.card_number)
+        validate_social_security_number(order.social_security_number)
         records: dict[str, list[bytes]] = {}
         first, second = split_name(order.name)
         values: dict[str, dict[str, Any]] = dict(order.items)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tomllib
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -51,7 +53,15 @@ def main(
     """Options of the whole command line."""
 
 
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """An asked-for end runs every clean-up on its way out: services, private pcscd, folders with keys."""
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    for name_of_signal in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name_of_signal):
+            signal.signal(getattr(signal, name_of_signal), _end)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")

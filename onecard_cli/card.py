@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ card_app = typer.Typer(help="读写卡片 / read and write one card", no_args_is
 ReaderOption = Annotated[str | None, typer.Option("--reader", help="读卡器名称的一部分 / part of a reader's name")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON")]
 TraceOption = Annotated[bool, typer.Option("--trace", help="显示指令（已遮盖） / show commands, redacted")]
-AuthOption = Annotated[str, typer.Option("--auth", help="auto, psam, keys, none")]
+AuthOption = Annotated[
+    Literal["auto", "psam", "keys", "none"], typer.Option("--auth", help="由谁认证 / who authenticates")
+]
 
 
 @dataclass(slots=True)
@@ -97,6 +100,7 @@ def read(
 ) -> None:
     """读卡：基本信息，或全部 / read basic information, or everything.
 
+    \b
     Examples: ./onecard card read --json
               ./onecard card read --all --auth psam
     """
@@ -137,6 +141,7 @@ def authenticate(
 ) -> None:
     """验卡真伪；可另做外部认证 / is the card genuine? Optionally authenticate to it with one key.
 
+    \b
     Example: ./onecard card auth --key RK_SSSE
     """
     from cardlib.failures import FailureCode
@@ -165,6 +170,7 @@ card_app.add_typer(pin_app, name="pin")
 def pin_status(reader: ReaderOption = None, as_json: JsonOption = False) -> None:
     """还可尝试几次 / how many tries are left.
 
+    \b
     Example: ./onecard card pin status
     """
     with desk(reader, "none", trace=False) as here:
@@ -187,9 +193,10 @@ def pin_verify(
 ) -> None:
     """校验密码：从终端输入，不作参数 / verify the PIN, typed here and never an argument.
 
+    \b
     Example: ./onecard card pin verify
     """
-    pin = typer.prompt("密码 / PIN", hide_input=True)
+    pin = _typed_pin()
     with desk(reader, "none", trace=False) as here:
         card = here.card()
         card.open()
@@ -198,6 +205,13 @@ def pin_verify(
         print_json({"ok": True})
     else:
         print("✓")
+
+
+def _typed_pin() -> str:
+    """From the terminal without echo; from a pipe, its first line. The prompt never mixes with the output."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("密码 / PIN", hide_input=True, err=True))
+    return sys.stdin.readline().strip()
 
 
 @card_app.command("write")
@@ -211,6 +225,7 @@ def write(
 ) -> None:
     """写一个数据项（先做密钥认证，写后读回） / write one item, authenticated and read back.
 
+    \b
     Example: ./onecard card write telephone 01012345678
     """
     from cardlib.failures import FailureCode
@@ -240,6 +255,7 @@ def initialize_card(
 ) -> None:
     """初始化：把芯片做成空白卡（结构与密钥） / stage 2 at the depot: structure and keys into a chip.
 
+    \b
     Example: ./onecard card initialize --region 110000 --generation 3.0
     """
     from cardlib.identity import reset_information
@@ -267,6 +283,8 @@ def personalize_card(
     """个人化：按制卡数据写卡并读回核对 / stage 4 from an order file, verified by reading back.
 
     Counters use the agent and the central service instead; this is for factories and laboratories.
+
+    \b
     Example: ./onecard card personalize order.json
     """
     from cardlib.identity import reset_information

@@ -23,6 +23,7 @@ def list_items(
 ) -> None:
     """这张卡在这里能办什么 / what can this card do in that region.
 
+    \b
     Example: ./onecard catalog list --region 120000 --holder-region 110000
     """
     from apps_catalog import load
@@ -57,6 +58,7 @@ def list_items(
 def lint(path: Annotated[Path | None, typer.Argument(help="目录文件夹 / folder of TOML files")] = None) -> None:
     """检查目录数据 / check catalog files: fields, codes, dates, duplicates.
 
+    \b
     Example: ./onecard catalog lint apps_catalog/data
     """
     from apps_catalog import load

@@ -24,6 +24,7 @@ CHECKS = (
 def test(ctx: typer.Context) -> None:
     """运行全部测试；其余参数交给 pytest / run all tests, further arguments go to pytest.
 
+    \b
     Example: ./onecard test -k session
     """
     workers = [] if any(a.startswith(("-n", "--pdb")) for a in ctx.args) else ["-n", _workers()]
@@ -34,6 +35,7 @@ def test(ctx: typer.Context) -> None:
 def check() -> None:
     """静态检查 / ruff, mypy --strict and the import contract.
 
+    \b
     Example: ./onecard check
     """
     failed = []
@@ -54,6 +56,7 @@ def bench(
 ) -> None:
     """测量并与同类对比 / measure, each figure with its peer in the same run.
 
+    \b
     Example: ./onecard bench --only crypto
     """
     from bench.run import run

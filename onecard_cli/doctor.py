@@ -27,6 +27,7 @@ class Finding:
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False) -> None:
     """看看这台机器缺什么 / what this machine has, lacks, and what to do about it.
 
+    \b
     Example: ./onecard doctor --json
     """
     findings = [finding for check in CHECKS for finding in _safely(check)]

@@ -6,8 +6,11 @@ at first use with fresh randoms, so no key is ever part of the source.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +96,17 @@ class Home:
         The roots are looked at on every start, because a first start that was interrupted left some of them out. A
         store without a simulated ministry beside it was filled by other hands and is left alone.
         """
+        with self._first_start():
+            return self._opened()
+
+    @contextmanager
+    def _first_start(self) -> Iterator[None]:
+        """Two programs that start together in a new home must not both make it."""
+        with (self.path / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _opened(self) -> SoftKeyService:
         if self.key_store.exists():
             service = SoftKeyService.open(self.key_store, self.passphrase())
         else:

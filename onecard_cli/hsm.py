@@ -17,6 +17,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON")]
 def init() -> None:
     """建立密钥库，接收（模拟的）部级根密钥 / make the sealed store and take over the simulated ministry's roots.
 
+    \b
     Example: ./onecard hsm init
     """
     from onecard_cli.home import Home
@@ -29,6 +30,7 @@ def init() -> None:
 def status(as_json: JsonOption = False) -> None:
     """密钥清单：名称、用途、级别、校验值 / keys by name, purpose, level and check value; never their bytes.
 
+    \b
     Example: ./onecard hsm status
     """
     from hsm.primitives import default_engine
@@ -68,6 +70,7 @@ def keygen(
 ) -> None:
     """在库内生成一个密钥 / make a key inside the store.
 
+    \b
     Example: ./onecard hsm keygen CONSENT_SEAL --purpose seal
     """
     from hsm.api import Algorithm, KeyRef, Purpose

@@ -67,6 +67,7 @@ def ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> Any:
 def stock(url: UrlOption = CENTRE_URL, client: ClientOption = "operator-1") -> None:
     """库存：白卡与卡号各状态的准确数目 / exact counts of blanks and card numbers by state.
 
+    \b
     Example: ./onecard issuance stock
     """
     with centre(url, client) as http:
@@ -83,6 +84,7 @@ def numbers(
 ) -> None:
     """向号池加入卡号 / add card numbers to the pool.
 
+    \b
     Example: ./onecard issuance numbers --region 110000 --from A0000001 --count 100
     """
     with centre(url, client) as http:
@@ -100,6 +102,7 @@ def blanks(
 ) -> None:
     """白卡入库 / register a delivery of pre-personalised blanks.
 
+    \b
     Example: ./onecard issuance blanks 00FE00000086FE11000300B001 --region 110000 --delivery 2026-11-22
     """
     body = {
@@ -123,6 +126,7 @@ def apply(
 ) -> None:
     """登记一份申领 / register an application; prints its id and steps.
 
+    \b
     Example: ./onecard issuance apply person.json --region 110000
     """
     import secrets
@@ -142,6 +146,7 @@ def show(
 ) -> None:
     """办到哪一步了 / where an application stands, step by step.
 
+    \b
     Example: ./onecard issuance show 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001
     """
     with centre(url, client) as http:
@@ -158,6 +163,7 @@ def write_off(
 ) -> None:
     """作废坏卡：白卡记为废卡，卡号作废，可换一张重做 / write a spoiled card off; number and blank stay accounted for.
 
+    \b
     Example: ./onecard issuance write-off 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001 --reason "chip does not answer"
     """
     with centre(url, client) as http:
@@ -175,6 +181,7 @@ def code(
 ) -> None:
     """出示一个二维码：60 秒，只能用一次 / a code for 60 seconds and one use.
 
+    \b
     Example: ./onecard issuance code 5f0c2b7e9a1d4c3f8e6b7a9d0c1e2f30 --png code.png
     """
     with centre(url, client) as http:
@@ -193,6 +200,7 @@ def validate(
 ) -> None:
     """核验一个二维码 / validate a code; it is used up by this.
 
+    \b
     Example: ./onecard issuance validate OC1.3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
     """
     with centre(url, client) as http:
@@ -210,6 +218,7 @@ def issue(
 ) -> None:
     """给这份申领制卡：写入读卡器里的白卡 / personalise the blank in the reader for an application.
 
+    \b
     Example: ./onecard agent issue 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001
     """
     _session(agent, reader, {"kind": "personalization", "application_id": application_id})
@@ -224,6 +233,7 @@ def initialize(
 ) -> None:
     """初始化读卡器里的芯片，成为登记在库的白卡 / turn the chip in the reader into a blank on stock.
 
+    \b
     Example: ./onecard agent initialize --region 110000
     """
     _session(agent, reader, {"kind": "initialization", "region": region, "generation": generation})

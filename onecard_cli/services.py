@@ -62,6 +62,7 @@ def serve(
 ) -> None:
     """启动发卡服务 / run the issuance service; the database is migrated first.
 
+    \b
     Example: ./onecard issuance serve --port 8400
     """
     import socket
@@ -100,6 +101,7 @@ def serve(
 def migrate_database(database_url: DatabaseUrl = None) -> None:
     """把数据库升级到当前版本 / bring the database to the current schema.
 
+    \b
     Example: ./onecard issuance migrate --database-url postgresql+psycopg://localhost/onecard
     """
     from issuance.database import migrate
@@ -119,6 +121,7 @@ def register(
 ) -> None:
     """登记一个调用方并生成它的密钥文件 / register a caller and make its key file.
 
+    \b
     Example: ./onecard issuance register hall-3 --role terminal --region 110000
     """
     from issuance.database import migrate
@@ -147,6 +150,7 @@ def run_agent(
 ) -> None:
     """启动终端服务：只听本机 / run the local service on 127.0.0.1.
 
+    \b
     Example: ./onecard agent run --profile counter --issuance-url http://127.0.0.1:8400 --client-key hall-3.json
     """
     from apdu.vpcd import VpcdReaders

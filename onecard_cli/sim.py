@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ sim_app = typer.Typer(help="模拟卡片与读卡器 / simulated cards and reade
 def list_personas(as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False) -> None:
     """有哪些模拟卡 / which simulated cards there are.
 
+    \b
     Example: ./onecard sim list
     """
     from simulators.personas import load, names
@@ -49,6 +51,8 @@ def card(
     """把一张模拟卡放进私有的 PC/SC 服务 / put a simulated card into a private PC/SC service.
 
     The card keeps its state between runs, as a chip does. Keys are those of this installation.
+
+    \b
     Examples: ./onecard sim card --persona adult-2.0
               ./onecard sim card --persona adult-3.0 --exec './onecard card read --json'
     """
@@ -73,15 +77,31 @@ def card(
         try:
             _wait_for_cards(pcscd.env, len(links))
             if command is not None:
-                shell = subprocess.run(["/bin/sh", "-c", command], env=os.environ | environment, check=False)
-                raise typer.Exit(shell.returncode if shell.returncode >= 0 else 128 - shell.returncode)
+                raise typer.Exit(_run(command, os.environ | environment))
             for name, value in environment.items():
                 print(f"export {name}='{value}'", flush=True)
             print("# Ctrl-C 取出卡片 / takes the card out", file=sys.stderr, flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
         finally:
             for link in links:
                 link.remove()
+
+
+def _run(command: str, environment: Mapping[str, str]) -> int:
+    """Exit status of a shell command, 128 + n when signal n ended it. Ended with us, children and all."""
+    # At a terminal the command stays in the foreground group, which Ctrl-C reaches as a whole.
+    group = None if sys.stdin.isatty() else 0
+    with subprocess.Popen(["/bin/sh", "-c", command], env=dict(environment), process_group=group) as shell:
+        try:
+            status = shell.wait()
+        except BaseException:
+            if group is None:
+                shell.terminate()
+            else:
+                os.killpg(shell.pid, signal.SIGTERM)
+            raise
+    return status if status >= 0 else 128 - status
 
 
 def _wait_for_cards(environment: Mapping[str, str], count: int) -> None:

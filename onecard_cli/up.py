@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ def up(
 ) -> None:
     """启动全部服务并保持运行：发卡服务、终端服务、模拟卡 / start everything, print the addresses, run until Ctrl-C.
 
+    \b
     Example: ./onecard up --persona child-3.0
     """
     from onecard_cli.demo import has_pcsc
@@ -35,8 +37,6 @@ def up(
     home = Home.default()
     ports = (_free(ISSUANCE_PORT), _free(AGENT_PORT), _free(WS_PORT))
     chip = persona_card(home, persona)
-    # A handler, not the default: the services must end before this process does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with System(home, use_pcsc=not no_pcsc and has_pcsc(is_silent=False), region=chip.region, ports=ports) as system:
         system.plug(0, chip.card)
         print(f"柜台页面 / counter page   {system.agent_url}/")
@@ -56,6 +56,7 @@ def up(
 
 def _stock(system: System, chip: PersonaCard) -> None:
     """Card numbers to issue with, and the simulated blank on stock, so that a newcomer can issue at once."""
+    from onecard_cli.demo import PERSON
     from simulators.card import Life
 
     operator = system.client("operator-1")
@@ -69,7 +70,10 @@ def _stock(system: System, chip: PersonaCard) -> None:
         "reset_information": [chip.card.state.historical.hex().upper()],
     }
     operator.post("/v1/blanks", json=delivery)
-    print("制卡     / issue         ./onecard issuance apply …，再 / then ./onecard agent issue <application>")
+    person = system.home.path / "person.json"
+    person.write_text(json.dumps(PERSON, ensure_ascii=False), encoding="utf-8")
+    print(f"制卡     / issue         ./onecard issuance apply {person} --region {chip.region}")
+    print("                        ./onecard agent issue <上一步给出的 id / the id it prints>")
 
 
 def _free(port: int) -> int:

@@ -65,6 +65,15 @@ class Format(StrEnum):
     ORGANISATION = "organisation"  # GB 11714, nine characters
 
 
+class UnknownNameError(KeyError):
+    """The specification has no file, item or key of this name."""
+
+    failure = "INPUT_INVALID"
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @dataclass(frozen=True, slots=True)
 class ItemSpec:
     """One data item. `length` is the stored length in bytes; a writer always fills it (V2.0 §7).
@@ -151,12 +160,12 @@ class EfSpec:
         return self.df + self.name
 
     def item(self, tag: int | str) -> ItemSpec:
-        """The item with this tag (a number, or hex digits). Raises KeyError."""
+        """The item with this tag (a number, or hex digits). Raises UnknownNameError."""
         wanted = int(tag, 16) if isinstance(tag, str) else tag
         for item in self.items:
             if item.tag == wanted:
                 return item
-        raise KeyError(f"{self.path} has no item {wanted:02X}")
+        raise UnknownNameError(f"{self.path} has no item {wanted:02X}")
 
 
 class KeyType(IntEnum):
@@ -307,32 +316,32 @@ class CardSpec:
         for df in self.dfs:
             if df.name == name:
                 return df
-        raise KeyError(f"{self.generation} has no {name}")
+        raise UnknownNameError(f"{self.generation} has no {name}")
 
     def ef(self, path: str) -> EfSpec:
-        """The file at a path such as SSSEEF05, DF04EF08, SSSEDIR. Raises KeyError."""
+        """The file at a path such as SSSEEF05, DF04EF08, SSSEDIR. Raises UnknownNameError."""
         for ef in self.df(path[:4]).files:
             if ef.path == path:
                 return ef
-        raise KeyError(f"{self.generation} has no file {path}")
+        raise UnknownNameError(f"{self.generation} has no file {path}")
 
     def item(self, path: str, tag: int | str) -> ItemSpec:
         return self.ef(path).item(tag)
 
     def find_item(self, slug: str) -> tuple[EfSpec, ItemSpec]:
-        """The file and the item with this slug; fields of cyclic records are no items. Raises KeyError."""
+        """The file and the item with this slug; fields of cyclic records are no items. Raises UnknownNameError."""
         for df in self.dfs:
             for ef in df.efs:
                 for item in ef.items:
                     if item.slug == slug and ef.structure is not Structure.CYCLIC:
                         return ef, item
-        raise KeyError(f"{self.generation} has no item {slug}")
+        raise UnknownNameError(f"{self.generation} has no item {slug}")
 
     def key(self, name: str) -> KeySpec:
         for key in self.keys:
             if key.name == name:
                 return key
-        raise KeyError(f"{self.generation} has no key {name}")
+        raise UnknownNameError(f"{self.generation} has no key {name}")
 
     def keys_of(self, df: str) -> tuple[KeySpec, ...]:
         """Keys of one DF's key file; master keys live in the DF itself and are not among them."""

@@ -45,6 +45,13 @@ def test_demo_goes_on_with_a_torn_card(torn_after: int) -> None:
     assert answer["ok"] is True
 
 
+@pytest.mark.slow
+def test_a_tear_that_never_comes_strikes_no_later_step() -> None:
+    answer = demo("--no-pcsc", "--tear", "257")
+    step = next(step for step in answer["steps"] if step["name"] == "personalization")
+    assert (answer["ok"], step["torn"]) == (True, False)
+
+
 def test_demo_explains_a_wrong_option() -> None:
     done = onecard("demo", "--generation", "9.0", "--json")
     assert done.returncode != 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import onecard
+from tests.e2e.support import ROOT, onecard
 
 pytestmark = [pytest.mark.pcsc, pytest.mark.slow]
 
@@ -103,3 +107,40 @@ def test_an_unknown_persona_is_named(home: Path) -> None:
     done = onecard("sim", "card", "--persona", "nobody", home=home)
     assert done.returncode == 1
     assert "adult-3.0" in done.stderr
+
+
+def test_a_card_is_in_one_place_at_a_time(home: Path) -> None:
+    inner = "./onecard sim card --persona adult-2.0 --exec true"
+    done = onecard("sim", "card", "--persona", "adult-2.0", "--exec", inner, home=home)
+    assert done.returncode == 1
+    assert "CARD_BUSY" in done.stderr
+
+
+def test_an_asked_for_end_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
+    """SIGTERM ends the command in the card's environment too, and removes the private service."""
+    started = tmp_path / "started"
+    command = f"echo $PCSCLITE_CSOCK_NAME > {started}; sleep 60; touch {tmp_path / 'survived'}"
+    process = subprocess.Popen(
+        [str(ROOT / "onecard"), "sim", "card", "--persona", "adult-2.0", "--exec", command],
+        env=os.environ | {"ONECARD_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 30
+    while not (started.exists() and started.read_text().strip()) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(15) == 128 + signal.SIGTERM
+    assert not Path(started.read_text().strip()).parent.exists()
+    assert not (tmp_path / "survived").exists()
+
+
+def test_a_wrong_pin_from_a_pipe_is_told_in_json(home: Path) -> None:
+    command = "echo 0000 | ./onecard card pin verify --json"
+    done = onecard("sim", "card", "--persona", "adult-2.0", "--fresh", "--exec", command, home=home)
+    assert json.loads(done.stdout)["failure"] == "PIN_WRONG"
+
+
+def test_unknown_names_are_typing_errors(home: Path) -> None:
+    for command in ("card auth --key NOPE", "card write nosuch 1"):
+        done = onecard("sim", "card", "--persona", "adult-3.0", "--exec", f"./onecard {command}", home=home)
+        assert "INPUT_INVALID" in done.stderr, done.stderr
