@@ -11,6 +11,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 HexBytes = Annotated[str, StringConstraints(pattern=r"^(?:[0-9A-F]{2})*$", max_length=2 * 65544)]
+AtrHex = Annotated[str, StringConstraints(pattern=r"^(?:[0-9A-F]{2})*$", max_length=2 * 33)]
+"""An ATR has at most 33 bytes, TS included (ISO/IEC 7816-3, 8.2.1)."""
+HexId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""Id of a card session or an application."""
+RegionCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 SwPattern = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fx]{4}$")]
 
 MAX_BATCH_COMMANDS = 512
@@ -36,11 +41,12 @@ class BatchCommand(Message):
 class CommandBatch(Message):
     """Commands the card must execute in order within one transaction.
 
-    `sequence` counts from 1; sending the answer to an older sequence again returns the same next batch.
+    `sequence` counts from 1. Sending the answer to the latest answered sequence again returns the same reply; an older
+    one is refused.
     `step`, `steps` and the two texts feed progress displays.
     """
 
-    session_id: str
+    session_id: HexId
     sequence: int = Field(ge=1)
     commands: tuple[BatchCommand, ...] = Field(max_length=MAX_BATCH_COMMANDS)
     step: int = 0
@@ -52,7 +58,7 @@ class CommandBatch(Message):
 class BatchResponses(Message):
     """Responses (data || SW) in order; fewer than the commands when the batch ended early."""
 
-    session_id: str
+    session_id: HexId
     sequence: int = Field(ge=1)
     responses: tuple[HexBytes, ...] = Field(max_length=MAX_BATCH_COMMANDS)
 
@@ -60,7 +66,7 @@ class BatchResponses(Message):
 class SessionOutcome(Message):
     """How a card session ended. `failure` names a `FailureCode`; `result` holds masked facts for the screen."""
 
-    session_id: str
+    session_id: HexId
     status: Literal["done", "failed"]
     failure: str | None = None
     detail: str = ""
@@ -82,10 +88,10 @@ class SessionStart(Message):
     """
 
     kind: Literal["initialization", "personalization"]
-    atr: HexBytes
+    atr: AtrHex
     generation: Literal["2.0", "3.0"] = "3.0"
-    application_id: str | None = None
-    region: str | None = None
+    application_id: HexId | None = None
+    region: RegionCode | None = None
 
 
 def sw_matches(sw: int, patterns: tuple[str, ...]) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 
 from apdu.readers import ReaderService
 from cardlib.client_auth import ClientAuth, ClientKey
 from terminal_agent import page, problems
 from terminal_agent.agent import Agent
 from terminal_agent.centre import HttpIssuanceClient, IssuanceClient
-from terminal_agent.endpoints import router
+from terminal_agent.endpoints import PROBLEM_SCHEMA, router
 from terminal_agent.guard import Guard
+from terminal_agent.schemas import Problem
 from terminal_agent.settings import AgentSettings
 
 
@@ -44,9 +47,19 @@ def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: Iss
     app.state.agent = agent
     app.include_router(router)
     page.install(app, settings)
-    problems.install(app)
+    problems.install(app, router.routes)
+    app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, allowed_origins=settings.allowed_origins, ports=agent.ports)
     return app
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    """The generated description with the problem document, which no route returns by itself."""
+    if app.openapi_schema is None:
+        app.openapi_schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        model = Problem.model_json_schema(ref_template=PROBLEM_SCHEMA.replace("Problem", "{model}"))
+        app.openapi_schema["components"]["schemas"] |= model.pop("$defs") | {"Problem": model}
+    return app.openapi_schema
 
 
 def centre_of(settings: AgentSettings) -> IssuanceClient | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from typing import ClassVar, Protocol
-from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from cardlib.failures import FailureCode
 from cardlib.wire import BatchResponses, SessionReply, SessionStart
@@ -15,6 +15,8 @@ from cardlib.wire import BatchResponses, SessionReply, SessionStart
 LOG = logging.getLogger("terminal_agent.centre")
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
+# No compression: a short body that unpacks to gigabytes would pass any limit on what is received.
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _PASSING = frozenset({"INTERNAL", "DATABASE_UNAVAILABLE", "TIMEOUT", "SERVICE_UNREACHABLE"})
 _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -63,27 +65,25 @@ class HttpIssuanceClient:
         return await self._post("/v1/card-sessions", request.model_dump_json(exclude_none=True))
 
     async def answer(self, responses: BatchResponses) -> SessionReply:
-        path = f"/v1/card-sessions/{quote(responses.session_id, safe='')}/responses"
-        return await self._post(path, responses.model_dump_json())
+        return await self._post(f"/v1/card-sessions/{responses.session_id}/responses", responses.model_dump_json())
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
     async def _post(self, path: str, body: str) -> SessionReply:
         try:
-            response = await self._http.post(path, content=body, headers={"Content-Type": "application/json"})
+            async with self._http.stream("POST", path, content=body, headers=_HEADERS) as response:
+                content = await _content(response)
         except httpx.HTTPError as exc:
             raise CentreUnreachableError(f"{type(exc).__name__} on {path}") from exc
         if not response.is_success:
-            refusal = _refusal(response)
+            refusal = _refusal(response.status_code, content)
             # A problem of the centre's own naming waits for a person; a bare 503 is a gateway's and passes.
             if response.status_code in _RETRYABLE_STATUS and refusal.failure in _PASSING:
                 raise CentreUnreachableError(f"status {response.status_code} on {path}")
             raise refusal
         try:
-            if len(response.content) > MAX_REPLY_BYTES:
-                raise ValueError("over-long reply")
-            reply = SessionReply.model_validate_json(response.content)
+            reply = SessionReply.model_validate_json(content)
             if (reply.batch is None) == (reply.outcome is None):
                 raise ValueError("neither or both of batch and outcome")
         except (ValidationError, ValueError) as exc:
@@ -92,14 +92,26 @@ class HttpIssuanceClient:
         return reply
 
 
-def _refusal(response: httpx.Response) -> CentreRefusedError:
+async def _content(response: httpx.Response) -> bytes:
+    """The body as it came, never more than `MAX_REPLY_BYTES` of it in memory."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise CentreRefusedError("INTERNAL", "not a session reply: compressed")
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > MAX_REPLY_BYTES:
+            raise CentreRefusedError("INTERNAL", "not a session reply: over-long")
+    return bytes(content)
+
+
+def _refusal(status: int, content: bytes) -> CentreRefusedError:
     """The centre's problem document (RFC 9457), or what can be said without one."""
     code, detail = "", ""
     try:
-        problem = response.json()
+        problem = from_json(content)
         if isinstance(problem, dict):
             code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))[:500]
     except ValueError:
-        LOG.info("status %d without a problem document", response.status_code)
+        LOG.info("status %d without a problem document", status)
     known = code in FailureCode.__members__
-    return CentreRefusedError(code if known else "INTERNAL", detail or f"status {response.status_code}")
+    return CentreRefusedError(code if known else "INTERNAL", detail or f"status {status}")

@@ -38,7 +38,8 @@ class DriverSocket:
                 if message["type"] == "websocket.disconnect":
                     return
                 answer = await self.answer(message.get("text") or message.get("bytes") or "")
-                await socket.send_text(json.dumps(answer, ensure_ascii=False))
+                # ASCII: a name may hold half a surrogate pair, which JSON can carry and UTF-8 cannot.
+                await socket.send_text(json.dumps(answer))
         except WebSocketDisconnect:
             return
 

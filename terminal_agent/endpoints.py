@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from terminal_agent.agent import Agent
+from terminal_agent.problems import MEDIA_TYPE
 from terminal_agent.schemas import (
     AgentInfo,
     BasicInformationView,
@@ -17,7 +19,6 @@ from terminal_agent.schemas import (
     Health,
     JobStarted,
     JobView,
-    Problem,
     ReaderView,
     ReadRequest,
 )
@@ -25,13 +26,18 @@ from terminal_agent.schemas import (
 HEARTBEAT_S = 15
 _DEFAULT_READ = ReadRequest()
 RECONNECT_MS = 1000
+PROBLEM_SCHEMA = "#/components/schemas/Problem"
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Problem, "content": {"application/problem+json": {}}} for status in statuses}
+def _problems(*statuses: int | str) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": PROBLEM_SCHEMA}}}}
+        for status in statuses
+        for text in ["Problem details (RFC 9457)" if isinstance(status, str) else HTTPStatus(status).phrase]
+    }
 
 
-router = APIRouter()
+router = APIRouter(responses=_problems("default"))
 
 
 def _json(data: dict[str, Any]) -> str:
@@ -95,7 +101,7 @@ async def session(request: Request, job_id: str) -> JobView:
 
 @router.delete(
     "/v1/card-sessions/{job_id}",
-    summary="Stop a card session between two batches; a finished one stays as it is",
+    summary="Stop a card session when the batch on the card has ended; a finished one stays as it is",
     responses=_problems(404),
     tags=["card sessions"],
 )

@@ -18,6 +18,7 @@ from terminal_agent.schemas import CardSessionRequest, JobView
 from terminal_agent.settings import AgentSettings
 
 MAX_FINISHED = 200
+STOP_WAIT_S = 2.0  # less than the server waits for the whole agent
 
 
 class JobService:
@@ -71,20 +72,29 @@ class JobService:
         return [self._jobs[job_id] for job_id in self._tasks]
 
     async def cancel(self, job_id: str) -> Job:
-        """End a running job; a finished one stays as it is."""
+        """End a running job and return when nothing goes to its card any more; a finished one stays as it is.
+
+        The batch on the card is let end, so this takes up to `batch_timeout_s`; a card that does not answer in that
+        time makes the job a failed one.
+        """
         job = self.get(job_id)
         task = self._tasks.get(job_id)
         if task is not None:
-            task.cancel()
+            _cancel_once(task)
             await asyncio.wait([task])
         return job
 
     async def stop(self) -> None:
+        """End all jobs, each after its batch; one that takes too long stops before the next command on the card."""
         tasks = list(self._tasks.values())
         for task in tasks:
-            task.cancel()
+            _cancel_once(task)
         if tasks:
-            await asyncio.wait(tasks)
+            _, waiting = await asyncio.wait(tasks, timeout=STOP_WAIT_S)
+            for task in waiting:
+                task.cancel()
+            if waiting:
+                await asyncio.wait(waiting)
         if self._centre is not None:
             await self._centre.aclose()
 
@@ -102,6 +112,12 @@ class JobService:
         finished = [job_id for job_id in self._jobs if job_id not in self._tasks]
         for job_id in finished[: max(0, len(finished) - MAX_FINISHED)]:
             del self._jobs[job_id]
+
+
+def _cancel_once(task: asyncio.Task[None]) -> None:
+    """A second cancelling would break off the wait for the batch on the card."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _public(job: Job) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from cardlib.failures import FailureCode, describe, failure_of
 
@@ -19,7 +20,7 @@ LOG = logging.getLogger("terminal_agent")
 _HTTP_FAILURES = {
     400: FailureCode.INPUT_INVALID,
     404: FailureCode.NOT_FOUND,
-    405: FailureCode.COMMAND_REJECTED,
+    405: FailureCode.INPUT_INVALID,
     413: FailureCode.INPUT_INVALID,
 }
 
@@ -91,18 +92,33 @@ def response_for(exc: Exception) -> JSONResponse:
     return problem_response(code, detail=str(exc))
 
 
-def install(app: FastAPI) -> None:
-    """Give `app` problem answers for its own errors, wrong paths and wrong payloads."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Give `app` problem answers for its own errors, wrong paths and wrong payloads. `routes` are those of the API."""
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, exc: HTTPException) -> JSONResponse:
         code = _HTTP_FAILURES.get(exc.status_code, FailureCode.INTERNAL)
         response = problem_response(code, detail=str(exc.detail), status=exc.status_code)
         response.headers.update(exc.headers or {})
+        if exc.status_code == 405:
+            allowed = _allowed(request, routes) or (exc.headers or {}).get("Allow")
+            response.headers["Allow"] = allowed or "GET, HEAD"  # files name none themselves
         return response
 
     @app.exception_handler(RequestValidationError)
     async def _payload(request: Request, exc: RequestValidationError) -> JSONResponse:
         # The values themselves stay out: a mistyped body may hold a person's number.
-        errors = [{"loc": list(error["loc"]), "msg": error["msg"]} for error in exc.errors()]
+        errors = [{"loc": _location(error), "msg": error["msg"]} for error in exc.errors()]
         return problem_response(FailureCode.INPUT_INVALID, status=422, extra={"errors": errors})
+
+
+def _allowed(request: Request, routes: Sequence[BaseRoute]) -> str:
+    """Every method of an API path (RFC 9110 §10.2.1); the framework names those of one route only."""
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", ())}))
+
+
+def _location(error: Mapping[str, Any]) -> list[str | int]:
+    """Where in the payload; an undeclared field's own name is the sender's text and stays out like a value."""
+    location = list(error["loc"])
+    return location[:-1] if error["type"] == "extra_forbidden" else location

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -99,7 +101,10 @@ class Relay:
         self._atr = bytes.fromhex(job.request.atr)
 
     async def run(self) -> None:
-        """Never raises for a failed session: the job says how it went. Cancelling leaves the card between batches."""
+        """Never raises for a failed session: the job says how it went.
+
+        Cancelling lets the batch on the card end and leaves the card between two; a second cancelling does not wait.
+        """
         job = self._job
         try:
             outcome = await self._sessions()
@@ -160,11 +165,22 @@ class Relay:
         job.step, job.steps = batch.step, batch.steps
         self._say(batch.text_zh, batch.text_en)
         counter = CountingChannel(card.connection)
-        try:
-            responses = await card.worker.call(
-                lambda: execute_batch(batch, counter, card.connection.protocol), self._settings.batch_timeout_s
+        given_up = threading.Event()
+        work = asyncio.create_task(
+            card.worker.call(
+                lambda: execute_batch(batch, counter, card.connection.protocol, given_up),
+                self._settings.batch_timeout_s,
             )
+        )
+        try:
+            responses = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._say("正在停止，请勿取卡", "Stopping; leave the card in")
+            with suppress(TransportError):
+                await work
+            raise
         finally:
+            given_up.set()
             job.apdus += counter.apdus
             job.bytes_sent += counter.bytes_sent
             job.bytes_received += counter.bytes_received
@@ -203,9 +219,7 @@ class Relay:
             if reader.has_card and reader.atr == self._atr and (is_new or now >= probe_at):
                 break
             is_other = reader.has_card and is_new and reader.atr not in (self._atr, b"")
-            wanted = (
-                ("这不是刚才那张卡，请放回原来的卡", "Not the same card; put the first one back") if is_other else text
-            )
+            wanted = _OTHER_CARD if is_other else text
             if (job.text_zh, job.text_en) != wanted:
                 self._say(*wanted)
             next_look = probe_at if now < probe_at else deadline
@@ -231,9 +245,10 @@ def _text_of(cause: TransportError) -> tuple[str, str]:
     return failure.text_zh, failure.text_en
 
 
-def execute_batch(batch: CommandBatch, counter: Channel, protocol: str) -> tuple[str, ...]:
+def execute_batch(batch: CommandBatch, counter: Channel, protocol: str, given_up: threading.Event) -> tuple[str, ...]:
     """Send the batch in order on the reader's thread; stop after the first status word the centre did not expect.
 
+    `given_up` stops it before the next command: a card that froze and thaws must not be written for a job that is over.
     A command marked secret bypasses the trace altogether. Raises TransportError when the card leaves midway: the
     responses so far are of no use then, because the next session starts from what the card says itself.
     """
@@ -241,6 +256,8 @@ def execute_batch(batch: CommandBatch, counter: Channel, protocol: str) -> tuple
     secret_channel = follow_up(counter, protocol)
     responses: list[str] = []
     for command in batch.commands:
+        if given_up.is_set():
+            break
         channel = secret_channel if command.is_secret else open_channel
         response = channel.transmit(bytes.fromhex(command.apdu))
         responses.append(response.hex().upper())

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from cardlib.failures import FailureCode, describe
 from cardlib.identity import mask_card_number, mask_id
 from cardlib.session import BasicInformation
+from cardlib.wire import HexId, RegionCode
+from terminal_agent.problems import problem_document
 from terminal_agent.registry import Reader, ReaderState
 from terminal_agent.relay import Job, JobState
 
-Region = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 ReaderName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+_READER = "OneCard Virtual Reader 0 00 00"
+_JOB = "IygZHI4PQjlZJhfk"
+
+
+def _example(**fields: JsonValue) -> ConfigDict:
+    """Model settings with an example for the API's description."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Body(BaseModel):
@@ -22,6 +32,10 @@ class Body(BaseModel):
 
 class ReaderView(Body):
     """`atr` is null without a card and empty for a card that gives none; `role` psam is the terminal's own slot."""
+
+    model_config = _example(
+        name=_READER, state="PRESENT", atr="3B6D000000FE00000086FE990103000001", role="card", is_contactless=False
+    )
 
     name: str
     state: ReaderState
@@ -43,6 +57,19 @@ class ReaderView(Body):
 class AgentInfo(Body):
     """`terminal_number` is null without a PSAM."""
 
+    model_config = _example(
+        name="OneCard terminal agent",
+        version="0.1.0",
+        profile="counter",
+        device_number="ONECARD00001",
+        terminal_number="990100000001",
+        has_centre=True,
+        is_reader_service_lost=False,
+        http_port=12343,
+        ws_port=12342,
+        jobs=[_JOB],
+    )
+
     name: str
     version: str
     profile: str
@@ -58,12 +85,39 @@ class AgentInfo(Body):
 class ReadRequest(Body):
     """`authenticate` uses the PSAM to prove the card genuine; `masked` keeps the holder's full numbers inside."""
 
+    model_config = _example(authenticate=True, masked=True)
+
     authenticate: bool = True
     masked: bool = False
 
 
 class BasicInformationView(Body):
     """The holder's basic information; dates YYYYMMDD; `genuine` null = not checked."""
+
+    model_config = _example(
+        region="990100",
+        social_security_number="990***********0048",
+        card_number="A1000****",
+        identification_code="990100**************************",
+        name="测试丙",
+        reset_information="00FE00********************",
+        version="3.00",
+        issue_date="20250101",
+        expiry_date="20350101",
+        generation="3.0",
+        algorithm="SM4",
+        card_class="3",
+        sex="2",
+        ethnic_group="01",
+        birthplace="990100",
+        birth_date="1988****",
+        genuine=True,
+        is_masked=True,
+        reader=_READER,
+        apdus=7,
+        bytes=267,
+        ms=8.3,
+    )
 
     region: str
     social_security_number: str
@@ -107,11 +161,13 @@ class BasicInformationView(Body):
 class CardSessionRequest(Body):
     """A remote card session, as `cardlib.wire.SessionStart` without the ATR, which the agent reads itself."""
 
+    model_config = _example(reader=_READER, kind="initialization", region="110000", generation="3.0")
+
     reader: ReaderName
     kind: Literal["initialization", "personalization"]
-    application_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    application_id: HexId | None = None
     generation: Literal["2.0", "3.0"] = "3.0"
-    region: Region | None = None
+    region: RegionCode | None = None
 
     @model_validator(mode="after")
     def _has_subject(self) -> Self:
@@ -123,11 +179,28 @@ class CardSessionRequest(Body):
 
 
 class JobStarted(Body):
+    model_config = _example(job_id=_JOB)
+
     job_id: str
+
+
+def _words(code: FailureCode) -> dict[str, Any]:
+    failure = describe(code)
+    return {
+        "code": code.value,
+        "text_zh": failure.text_zh,
+        "text_en": failure.text_en,
+        "cause_zh": failure.cause_zh,
+        "cause_en": failure.cause_en,
+        "remedy_zh": failure.remedy_zh,
+        "remedy_en": failure.remedy_en,
+    }
 
 
 class FailureView(Body):
     """A failure in words: what happened, why, and what to do now."""
+
+    model_config = _example(**_words(FailureCode.CARD_REMOVED))
 
     code: FailureCode
     text_zh: str
@@ -139,20 +212,33 @@ class FailureView(Body):
 
     @classmethod
     def of(cls, code: FailureCode) -> Self:
-        failure = describe(code)
-        return cls(
-            code=code,
-            text_zh=failure.text_zh,
-            text_en=failure.text_en,
-            cause_zh=failure.cause_zh,
-            cause_en=failure.cause_en,
-            remedy_zh=failure.remedy_zh,
-            remedy_en=failure.remedy_en,
-        )
+        return cls(**_words(code))
 
 
 class JobView(Body):
     """`sessions` counts the starts at the centre, one more for each time the card left; counts cover all of them."""
+
+    model_config = _example(
+        job_id=_JOB,
+        reader=_READER,
+        kind="personalization",
+        application_id="0123456789abcdef0123456789abcdef",
+        state="failed",
+        step=12,
+        steps=31,
+        text_zh=_words(FailureCode.CARD_REMOVED)["text_zh"],
+        text_en=_words(FailureCode.CARD_REMOVED)["text_en"],
+        apdus=40,
+        bytes_sent=912,
+        bytes_received=330,
+        network_round_trips=13,
+        sessions=1,
+        started_at=1795318047.9,
+        finished_at=1795318169.3,
+        failure=_words(FailureCode.CARD_REMOVED),
+        detail="the card was not put back in time",
+        result={},
+    )
 
     job_id: str
     reader: str
@@ -200,11 +286,27 @@ class JobView(Body):
 
 
 class Health(Body):
+    model_config = _example(status="ok")
+
     status: Literal["ok"] = "ok"
 
 
+class PayloadError(BaseModel):
+    """One place of a payload that has the wrong shape; its value and undeclared names are never echoed."""
+
+    model_config = _example(loc=["body", "kind"], msg="Field required")
+
+    loc: list[str | int]
+    msg: str
+
+
 class Problem(BaseModel):
-    """RFC 9457 with the failure's code and words as extensions."""
+    """RFC 9457 with the failure's code and words as extensions; `errors` only with status 422."""
+
+    model_config = _example(
+        **problem_document(FailureCode.INPUT_INVALID, status=422),
+        errors=[{"loc": ["body", "kind"], "msg": "Field required"}],
+    )
 
     type: str
     title: str
@@ -217,6 +319,7 @@ class Problem(BaseModel):
     remedy_zh: str
     remedy_en: str
     retry: str
+    errors: list[PayloadError] | None = None
 
 
 def _first(text: str, kept: int) -> str:

@@ -19,6 +19,8 @@ from terminal_agent.settings import AgentSettings
 ATR = bytes.fromhex("3B6D000000FE00000086FE990100000001")
 OTHER_ATR = bytes.fromhex("3B6D000000FE00000086FE990100000002")
 READER = "Counter Reader 00 00"
+SESSION = "5e55".zfill(32)
+APPLICATION = "a991".zfill(32)
 BASE = "http://127.0.0.1:12343"
 
 
@@ -58,7 +60,7 @@ class ScriptedCentre:
     async def start(self, request: SessionStart) -> SessionReply:
         self.mishap("start")
         self.starts.append(request)
-        return self._reply(f"session-{len(self.starts)}", 1)
+        return self._reply(f"{len(self.starts):032x}", 1)
 
     async def answer(self, responses: BatchResponses) -> SessionReply:
         self.mishap("answer")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+import terminal_agent.schemas
 from terminal_agent.page import HERE, words
+from terminal_agent.schemas import Problem
 from tests.terminal_agent.stand import READER, ScriptedCard, agent_with, readers_with
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "title_en", "cause_zh", "cause_en", "remedy_zh",
@@ -30,7 +33,7 @@ async def test_readers_and_info() -> None:
         ("GET", "/static/../settings.py", 404, "NOT_FOUND"),
         ("GET", "/static/%2e%2e/settings.py", 404, "NOT_FOUND"),
         ("GET", "/docs", 404, "NOT_FOUND"),
-        ("PUT", "/v1/readers", 405, "COMMAND_REJECTED"),
+        ("PUT", "/v1/readers", 405, "INPUT_INVALID"),
         ("GET", "/?lang=fr", 422, "INPUT_INVALID"),
     ],
 )
@@ -42,15 +45,39 @@ async def test_every_refusal_is_a_problem_document(method: str, path: str, statu
     assert answer.json().keys() >= PROBLEM_MEMBERS
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/readers", "GET"),
+        ("/v1/card-sessions", "POST"),
+        ("/v1/card-sessions/x", "DELETE, GET"),
+        ("/", "GET"),
+        ("/static/onecard.css", "GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(path: str, allowed: str) -> None:
+    async with agent_with(readers_with()) as client:
+        answer = await client.put(path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "INPUT_INVALID")
+    assert answer.headers["allow"] == allowed
+
+
 async def test_payload_errors_do_not_echo_the_payload() -> None:
     async with agent_with(readers_with()) as client:
         answer = await client.post("/v1/card-sessions", json={"reader": READER, "kind": "110105199001010012"})
         broken = await client.post(
             "/v1/card-sessions", content=b'{"reader": 110105199001010012', headers={"Content-Type": "application/json"}
         )
-    assert [answer.status_code, broken.status_code] == [422, 422]
+        named = await client.post("/v1/card-sessions", json={"110105199001010012": 1})
+        surrogate = await client.post(
+            "/v1/card-sessions", content=b'{"\\ud800": 1}', headers={"Content-Type": "application/json"}
+        )
+    answers = [answer, broken, named, surrogate]
+    assert [answer.status_code for answer in answers] == [422] * 4
     assert answer.json()["errors"][0]["loc"][-1] == "kind"
-    assert "110105199001010012" not in answer.text + broken.text
+    assert "110105199001010012" not in "".join(answer.text for answer in answers)
+    for answer in answers:
+        Problem.model_validate(answer.json(), extra="forbid")
 
 
 async def test_unforeseen_failures_stay_in_the_log(
@@ -116,4 +143,19 @@ async def test_api_describes_itself() -> None:
         document = (await client.get("/openapi.json")).json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len(operations) == 8
-    assert all(operation["summary"] for operation in operations)
+    schemas = document["components"]["schemas"]
+    for operation in operations:
+        assert operation["summary"]
+        refusals = [answer for status, answer in operation["responses"].items() if not status.startswith("2")]
+        assert refusals
+        for answer in refusals:
+            assert answer["content"] == {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+    assert not {"HTTPValidationError", "ValidationError"} & schemas.keys()
+    names = {name for name, schema in schemas.items() if schema["type"] == "object"}
+    assert len(names) >= 11
+    for name in names:
+        model = getattr(terminal_agent.schemas, name)
+        (example,) = schemas[name]["examples"]
+        assert model.model_validate_json(json.dumps(example), extra="forbid"), name

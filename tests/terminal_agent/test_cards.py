@@ -10,6 +10,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import websockets
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from websockets.sync.client import connect
 
 from apdu.inprocess import InProcessReaders
 from simulators import personas
@@ -207,6 +211,35 @@ async def test_bad_messages_get_codes_and_the_connection_stays_open(ready: Ready
     answers = await call(ready, *(message for message, _, _ in bad))
     assert [(a["success"], a["functionName"]) for a in answers] == [(code, name) for _, code, name in bad]
     assert all(answer["pOutInfo"] for answer in answers)
+
+
+JSON_TEXTS = st.text(st.characters(), max_size=80)  # with lone surrogates, which JSON can carry
+MESSAGES = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=40),
+    st.recursive(st.none() | st.integers() | JSON_TEXTS, lambda inner: st.lists(inner, max_size=3)).map(json.dumps),
+    st.fixed_dictionaries(
+        {"function": JSON_TEXTS | st.just("iReadCardBas")}, optional={"iType": JSON_TEXTS | st.integers(0, 5)}
+    ).map(json.dumps),
+)
+
+
+def test_every_message_is_answered_on_the_open_connection() -> None:
+    with (
+        running_agent(settings(port=0, ws_port=0), InProcessReaders()) as where,
+        connect(where.ws_url, proxy=None) as link,
+    ):
+
+        @hypothesis_settings(max_examples=100, deadline=None)
+        @example(message=json.dumps({"function": "\ud800"}))
+        @given(message=MESSAGES)
+        def ask(message: str | bytes) -> None:
+            link.send(message)
+            answer = json.loads(link.recv(timeout=5))
+            assert answer.keys() == {"functionName", "success", "pOutInfo"}
+            assert int(answer["success"]) < 0
+
+        ask()
 
 
 async def test_over_long_message_closes_that_connection_only(ready: Ready) -> None:

@@ -12,7 +12,7 @@ from apdu.errors import ReaderServiceError
 from apdu.inprocess import InProcessReaders, InProcessWatch
 from cardlib.wire import BatchCommand
 from terminal_agent.server import running_agent
-from tests.terminal_agent.stand import ATR, READER, ScriptedCard, ScriptedCentre, settings
+from tests.terminal_agent.stand import APPLICATION, ATR, READER, ScriptedCard, ScriptedCentre, settings
 
 
 def parsed(lines: Iterator[str], wanted: int) -> list[tuple[str, str, dict[str, Any]]]:
@@ -57,7 +57,7 @@ def test_session_progress_names_no_person() -> None:
         running_agent(settings(port=0, ws_port=0), readers, issuance=centre) as where,
         httpx.stream("GET", f"{where.url}/v1/events", timeout=5) as stream,
     ):
-        order = {"reader": READER, "kind": "personalization", "application_id": "secret-application"}
+        order = {"reader": READER, "kind": "personalization", "application_id": APPLICATION}
         while httpx.post(f"{where.url}/v1/card-sessions", json=order).status_code != 202:
             continue
         lines = stream.iter_lines()
@@ -67,7 +67,7 @@ def test_session_progress_names_no_person() -> None:
     assert "session_progress" in {name for name, _, _ in seen}
     assert seen[-1][2]["state"] == "done"
     text = json.dumps([data for _, _, data in seen])
-    assert "secret-application" not in text
+    assert APPLICATION not in text
     assert "A0000" not in text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -15,9 +16,11 @@ from apdu.inprocess import InProcessReaders
 from cardlib.wire import BatchCommand, SessionOutcome
 from terminal_agent.centre import CentreRefusedError, CentreUnreachableError
 from tests.terminal_agent.stand import (
+    APPLICATION,
     ATR,
     OTHER_ATR,
     READER,
+    SESSION,
     ScriptedCard,
     ScriptedCentre,
     agent_with,
@@ -28,7 +31,7 @@ from tests.terminal_agent.stand import (
 SELECT = BatchCommand(apdu="00A4000002EF05")
 CHALLENGE = BatchCommand(apdu="0084000008")
 WRITE = BatchCommand(apdu="04DC022C0411223344", is_secret=True)
-ORDER = {"reader": READER, "kind": "personalization", "application_id": "app-1"}
+ORDER = {"reader": READER, "kind": "personalization", "application_id": APPLICATION}
 
 
 async def started(client: httpx.AsyncClient, **changes: Any) -> str:
@@ -90,7 +93,7 @@ async def test_expected_refusal_goes_on_and_61xx_is_followed_for_commands_with_l
 
 
 async def test_failed_outcome_names_failure_and_remedy() -> None:
-    outcome = SessionOutcome(session_id="s", status="failed", failure="CARD_STATE", detail="not a blank")
+    outcome = SessionOutcome(session_id=SESSION, status="failed", failure="CARD_STATE", detail="not a blank")
     async with agent_with(readers_with(ScriptedCard()), ScriptedCentre(outcome=outcome)) as client:
         failed = await job_in(client, await started(client), "failed")
     assert failed["failure"]["code"] == "CARD_STATE"
@@ -204,6 +207,51 @@ async def test_frozen_card_is_a_timeout() -> None:
     assert failed["failure"]["code"] == "TIMEOUT"
 
 
+class SlowCard(ScriptedCard):
+    """Keeps each command until `gate` opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.has_begun = threading.Event(), threading.Event()
+
+    def transmit(self, command: bytes) -> bytes:
+        self.has_begun.set()
+        self.gate.wait(5)
+        return super().transmit(command)
+
+
+@pytest.mark.parametrize("leave_after", [None, 2])
+async def test_cancelled_is_said_when_the_batch_on_the_card_has_ended(leave_after: int | None) -> None:
+    card, centre = SlowCard(), ScriptedCentre([SELECT, CHALLENGE], [WRITE])
+    card.leave_after = leave_after  # a card that leaves meanwhile is not waited for
+    async with agent_with(readers_with(card), centre) as client:
+        job_id = await started(client)
+        await until(card.has_begun.is_set)
+        cancels = [asyncio.create_task(client.delete(f"/v1/card-sessions/{job_id}")) for _ in range(2)]
+        await until(lambda: _says(client, job_id, "正在停止"))
+        assert (await client.get("/v1/readers")).json()[0]["state"] == "IN_USE"
+        assert not any(cancel.done() for cancel in cancels)
+        card.gate.set()
+        assert [(await cancel).json()["state"] for cancel in cancels] == ["cancelled", "cancelled"]
+        assert len(card.seen) == 2
+        await asyncio.sleep(0.05)
+    assert len(card.seen) == 2
+    assert centre.answers == []
+
+
+async def test_a_job_given_up_sends_nothing_more_to_a_card_that_thaws() -> None:
+    card = SlowCard()
+    async with agent_with(readers_with(card), ScriptedCentre([SELECT, WRITE]), batch_timeout_s=0.2) as client:
+        job_id = await started(client)
+        await until(card.has_begun.is_set)
+        ended = (await client.delete(f"/v1/card-sessions/{job_id}")).json()
+        assert (ended["state"], ended["failure"]["code"]) == ("failed", "TIMEOUT")
+        card.gate.set()
+        await until(lambda: card.seen)
+        await asyncio.sleep(0.05)
+    assert [command.hex().upper() for command in card.seen] == [SELECT.apdu]
+
+
 async def test_one_session_per_reader_and_reads_are_told_so() -> None:
     gate = asyncio.Event()
     centre = ScriptedCentre([SELECT])
@@ -244,11 +292,27 @@ async def test_cancelled_session_frees_reader_and_card() -> None:
         await job_in(client, await started(client), "done")
 
 
+async def test_an_agent_that_stops_waits_for_a_slow_card_a_little_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terminal_agent.jobs.STOP_WAIT_S", 0.1)
+    card, centre = SlowCard(), ScriptedCentre([SELECT, WRITE])
+    async with agent_with(readers_with(card), centre, batch_timeout_s=60) as client:
+        await started(client)
+        await until(card.has_begun.is_set)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 2
+    card.gate.set()
+    await until(lambda: card.seen)
+    await asyncio.sleep(0.05)
+    assert len(card.seen) == 1
+    assert centre.is_closed
+
+
 @pytest.mark.parametrize(
     ("order", "status", "code"),
     [
         ({"reader": "Nowhere"}, 404, "READER_NOT_FOUND"),
         ({"kind": "personalization", "application_id": None}, 422, "INPUT_INVALID"),
+        ({"application_id": "../x"}, 422, "INPUT_INVALID"),
         ({"kind": "initialization"}, 422, "INPUT_INVALID"),
         ({"kind": "initialization", "region": "11010"}, 422, "INPUT_INVALID"),
         ({"generation": "4.0"}, 422, "INPUT_INVALID"),
