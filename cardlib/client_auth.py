@@ -1,8 +1,9 @@
 """How programs prove to the centre who they are: one signed assertion per request.
 
 The assertion is a JWT (RFC 7519) signed with Ed25519 (RFC 8037, algorithm name of RFC 9864), sent as
-`Authorization: Bearer ...`. It names the method, the path with its query and the SHA-256 of the body, lives at most
-sixty seconds and carries a number used once, so a captured request can be neither altered nor sent again.
+`Authorization: Bearer ...`. It names the centre, the method, the path with its query, the SHA-256 of the body, the
+clerk and the idempotency key, lives at most sixty seconds and carries a number used once, so a captured request can be
+neither altered nor sent again nor carried to another centre.
 Terminal agent, command line and issuance service all use this module.
 """
 
@@ -16,7 +17,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 ALGORITHM = "Ed25519"
+DEFAULT_AUDIENCE = "onecard-issuance"
+CLERK_HEADER = "X-Clerk"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 LIFETIME_S = 60
 CLOCK_SKEW_S = 30
 MAX_TOKEN_CHARS = 4096
@@ -69,14 +73,15 @@ class AssertionClaims:
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A program's own Ed25519 key. The private half stays in a file of mode 0600."""
+    """A program's own Ed25519 key and the centre it is registered at. The private half stays in a file of mode 0600."""
 
     client_id: str
     _key: OKPKey = field(repr=False)
+    audience: str = DEFAULT_AUDIENCE
 
     @classmethod
-    def generate(cls, client_id: str) -> ClientKey:
-        return cls(_checked_client_id(client_id), OKPKey.generate_key("Ed25519"))
+    def generate(cls, client_id: str, audience: str = DEFAULT_AUDIENCE) -> ClientKey:
+        return cls(_checked_client_id(client_id), OKPKey.generate_key("Ed25519"), _checked_client_id(audience))
 
     @classmethod
     def load(cls, path: Path | str) -> ClientKey:
@@ -94,7 +99,8 @@ class ClientKey:
             raise ClientKeyError(f"{path.name} must not be open to group or others (mode 0600)")
         try:
             key = _import_jwk(document["key"], private=True)
-            return cls(_checked_client_id(document["client_id"]), key)
+            audience = _checked_client_id(document.get("audience", DEFAULT_AUDIENCE))
+            return cls(_checked_client_id(document["client_id"]), key, audience)
         except (KeyError, TypeError, ValueError, JoseError):
             raise ClientKeyError(f"{path.name} is not a client key file") from None
 
@@ -102,7 +108,8 @@ class ClientKey:
         """Write with mode 0600, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        document = json.dumps({"client_id": self.client_id, "key": self._key.as_dict(private=True)}, indent=1)
+        content = {"client_id": self.client_id, "audience": self.audience, "key": self._key.as_dict(private=True)}
+        document = json.dumps(content, indent=1)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -119,31 +126,46 @@ class ClientKey:
         """Public half as a JWK (RFC 8037), for registration at the centre."""
         return {name: str(value) for name, value in self._key.as_dict(private=False).items()}
 
-    def assertion(self, method: str, path_with_query: str, body: bytes, now: float | None = None) -> str:
-        """Token for exactly one request; `now` is Unix time in seconds."""
+    def assertion(
+        self,
+        method: str,
+        path_with_query: str,
+        body: bytes,
+        now: float | None = None,
+        *,
+        clerk: str = "",
+        idempotency_key: str = "",
+    ) -> str:
+        """Token for exactly one request; `now` is Unix time in seconds. A header not sent is signed as empty."""
         issued_at = int(time.time() if now is None else now)
         claims = {
             "iss": self.client_id,
+            "aud": self.audience,
             "iat": issued_at,
             "exp": issued_at + LIFETIME_S,
             "jti": secrets.token_urlsafe(_NONCE_BYTES),
-            "htm": method.upper(),
-            "htu": _normal_path(path_with_query),
-            "bsh": body_digest(body),
-        }
+        } | _bound_claims(method, path_with_query, body, clerk, idempotency_key)
         return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims, self._key, algorithms=[ALGORITHM])
 
 
 class ClientAuth(httpx.Auth):
-    """Signs every request of an httpx client; a retried request gets a fresh assertion."""
+    """Signs every request of an httpx client with the headers it carries; a retried request gets a fresh assertion."""
 
     requires_request_body = True
 
-    def __init__(self, key: ClientKey) -> None:
+    def __init__(self, key: ClientKey, clock: Callable[[], float] = time.time) -> None:
         self._key = key
+        self._clock = clock
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        token = self._key.assertion(request.method, request.url.raw_path.decode("ascii"), request.content)
+        token = self._key.assertion(
+            request.method,
+            request.url.raw_path.decode("ascii"),
+            request.content,
+            self._clock(),
+            clerk=request.headers.get(CLERK_HEADER, ""),
+            idempotency_key=request.headers.get(IDEMPOTENCY_HEADER, ""),
+        )
         request.headers["Authorization"] = f"Bearer {token}"
         yield request
 
@@ -160,9 +182,18 @@ def issuer_of(token: str) -> str:
 
 
 def verify_assertion(
-    token: str, jwk: dict[str, str], method: str, path_with_query: str, body: bytes, now: float | None = None
+    token: str,
+    jwk: dict[str, str],
+    method: str,
+    path_with_query: str,
+    body: bytes,
+    now: float | None = None,
+    *,
+    clerk: str = "",
+    idempotency_key: str = "",
+    audience: str = DEFAULT_AUDIENCE,
 ) -> AssertionClaims:
-    """Accept the token only for this key, request and moment; the caller must refuse a `nonce` seen before.
+    """Accept the token only for this centre, key, request and moment; the caller must refuse a `nonce` seen before.
 
     Raises AssertionExpiredError outside the time window, ClientAuthError for everything else.
     """
@@ -180,12 +211,8 @@ def verify_assertion(
     nonce = claims.get("jti")
     if not isinstance(nonce, str) or not 16 <= len(nonce) <= 64:
         raise ClientAuthError("assertion has no usable jti")
-    bound = (
-        ("htm", method.upper()),
-        ("htu", _normal_path(path_with_query)),
-        ("bsh", body_digest(body)),
-    )
-    for name, wanted in bound:
+    bound = {"aud": audience} | _bound_claims(method, path_with_query, body, clerk, idempotency_key)
+    for name, wanted in bound.items():
         said = claims.get(name)
         if not isinstance(said, str) or not hmac.compare_digest(said.encode(), wanted.encode()):
             raise ClientAuthError(f"assertion was made for another request ({name})")
@@ -204,6 +231,17 @@ def check_public_jwk(jwk: dict[str, Any]) -> dict[str, str]:
 def body_digest(body: bytes) -> str:
     """base64url of SHA-256, without padding."""
     return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+
+
+def _bound_claims(method: str, path_with_query: str, body: bytes, clerk: str, idempotency_key: str) -> dict[str, str]:
+    """What ties an assertion to its request. The key's digest, because a key may be long; both empty without header."""
+    return {
+        "htm": method.upper(),
+        "htu": _normal_path(path_with_query),
+        "bsh": body_digest(body),
+        "clk": clerk,
+        "idk": body_digest(idempotency_key.encode()) if idempotency_key else "",
+    }
 
 
 def _import_jwk(jwk: dict[str, Any], *, private: bool) -> OKPKey:

@@ -11,14 +11,15 @@ from fastapi.openapi.utils import get_openapi
 
 from apps_catalog.catalog import Catalog
 from apps_catalog.catalog import load as load_catalog
+from cardlib.client_auth import CLERK_HEADER
 from hsm.api import KeyService
 from issuance import operations, problems
 from issuance.applications import endpoints as applications
 from issuance.audit import endpoints as audit
+from issuance.audit.refusals import UnprovedLimit
 from issuance.cards import endpoints as cards
 from issuance.catalog import endpoints as catalog_endpoints
 from issuance.clients import endpoints as clients
-from issuance.clients.auth import CLERK_HEADER
 from issuance.clock import Clock, system_clock
 from issuance.database import Database
 from issuance.ecards import endpoints as ecards
@@ -54,6 +55,7 @@ def create_app(
         clock=clock,
         metrics=Metrics(),
         runners=RunnerCache(),
+        unproved=UnprovedLimit(),
     )
 
     @asynccontextmanager
@@ -64,7 +66,12 @@ def create_app(
     app = FastAPI(title=TITLE, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     problems.install(app)
-    app.add_middleware(RequestMiddleware, metrics=services.metrics, body_limit=settings.body_limit_bytes)
+    app.add_middleware(
+        RequestMiddleware,
+        metrics=services.metrics,
+        body_limit=settings.body_limit_bytes,
+        body_timeout_s=settings.body_timeout_s,
+    )
     for module in (applications, sessions, ecards, cards, stock, clients, audit, catalog_endpoints, operations):
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -1,12 +1,18 @@
 """The database: engine, transactions, common columns, migrations.
 
-Portable SQL only; SQLite is the embedded default. A writing transaction on SQLite begins IMMEDIATE, so that it never
-has to be upgraded half-way (SQLITE_BUSY with no retry possible); a reading one begins DEFERRED and blocks nobody.
+SQLite is the embedded default: a writing transaction begins IMMEDIATE, so that writers come one after the other and
+none has to be upgraded half-way (SQLITE_BUSY with no retry possible); a reading one begins DEFERRED and blocks nobody.
+
+On PostgreSQL writers run side by side at READ COMMITTED: every statement sees what others have committed, so a row
+that was waited for is seen as it became. What must not happen twice is kept by constraints, by conditional UPDATEs and
+by row locks, which are always taken in this order: kept answer, person or application, blank, card session. A reading
+transaction sees one moment (REPEATABLE READ) and locks nothing. A deadlock or a lock waited for too long is an
+OperationalError, to the caller DATABASE_UNAVAILABLE: nothing was stored, the request may be repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +20,21 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import DateTime, Dialect, MetaData, create_engine, event, text
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy import ColumnElement, DateTime, Dialect, MetaData, create_engine, delete, event, inspect, select, text
+from sqlalchemy import tuple_ as columns
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 _BEGIN = "onecard_sqlite_begin"
+_MIGRATION_LOCK = 0x6F6E6563617264
+"""Key of the advisory lock under which replicas migrate one after the other; any number of our own."""
+ROW_LOCK = {"key_share": True}
+"""FOR NO KEY UPDATE: excludes other writers of the row, not rows of other tables that refer to it."""
 
 
 class Base(DeclarativeBase):
@@ -59,17 +72,21 @@ class Database:
     """Engine and sessions of one process. Statement parameters never reach logs or exceptions: they may be personal."""
 
     def __init__(self, url: str, *, timeout_s: float = 15.0) -> None:
-        self._is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        target = parse_url(url)
         options: dict[str, Any] = {"hide_parameters": True}
-        if self._is_sqlite:
-            options["connect_args"] = {"timeout": timeout_s}
-        else:
-            options |= {"pool_pre_ping": True, "pool_timeout": timeout_s}
-        self.engine: AsyncEngine = create_async_engine(url, **options)
-        if self._is_sqlite:
+        reading: dict[str, Any]
+        if target.get_backend_name() == "sqlite":
+            self.engine: AsyncEngine = create_async_engine(target, connect_args={"timeout": timeout_s}, **options)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
-        self._reader = self.engine.execution_options(**{_BEGIN: "BEGIN"})
+            reading = {_BEGIN: "BEGIN"}
+        else:
+            options |= {"pool_pre_ping": True, "pool_timeout": timeout_s, "isolation_level": "READ COMMITTED"}
+            connecting = {"connect_timeout": max(2, round(timeout_s))}
+            self.engine = create_async_engine(target, connect_args=connecting, **options)
+            event.listen(self.engine.sync_engine, "connect", _prepare_postgresql(timeout_s))
+            reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reader = self.engine.execution_options(**reading)
 
     @asynccontextmanager
     async def transaction(self, *, is_reading: bool = False) -> AsyncIterator[AsyncSession]:
@@ -86,9 +103,46 @@ class Database:
         await self.engine.dispose()
 
 
+def parse_url(url: str) -> URL:
+    """`postgresql://` and `postgres://`, as PostgreSQL's own tools write them, mean the driver that is installed."""
+    target = make_url(url)
+    return target.set(drivername="postgresql+psycopg") if target.drivername in ("postgresql", "postgres") else target
+
+
+async def insert_new(session: AsyncSession, row_type: type[Base], rows: Sequence[dict[str, Any]]) -> int:
+    """Add the rows whose key is not there yet; returns how many were.
+
+    Give them in the order of their keys: two callers with the same keys then wait for each other, and not in a circle.
+    """
+    if not rows:
+        return 0
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(row_type).on_conflict_do_nothing().returning(*inspect(row_type).primary_key)
+    return len((await session.execute(statement, list(rows))).all())
+
+
+async def add_unless_taken(session: AsyncSession, row: Base) -> bool:
+    """False when a constraint of the database refuses the row; the transaction goes on."""
+    try:
+        async with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True
+
+
+async def forget(session: AsyncSession, row_type: type[Base], *conditions: ColumnElement[bool]) -> None:
+    """Delete rows that are over, leaving to the next time those that another transaction holds."""
+    key = inspect(row_type).primary_key
+    free = select(*key).where(*conditions).with_for_update(skip_locked=True)
+    await session.execute(
+        delete(row_type).where(columns(*key).in_(free)), execution_options={"synchronize_session": False}
+    )
+
+
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the database to `revision`, creating the directory of a SQLite file when missing."""
-    target = make_url(url)
+    target = parse_url(url)
     if target.get_backend_name() == "sqlite":
         target = target.set(drivername="sqlite")
         if target.database:
@@ -96,6 +150,8 @@ def migrate(url: str, revision: str = "head") -> None:
     engine = create_engine(target, hide_parameters=True)
     try:
         with engine.begin() as connection:
+            if target.get_backend_name() != "sqlite":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             migrate_connection(connection, revision)
     finally:
         engine.dispose()
@@ -118,3 +174,15 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+
+
+def _prepare_postgresql(timeout_s: float) -> Callable[[Any, ConnectionPoolEntry], None]:
+    """A lock is waited for as long as on SQLite, not for ever."""
+
+    def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET lock_timeout = {max(1, round(timeout_s * 1000))}")
+        cursor.close()
+        connection.commit()
+
+    return prepare

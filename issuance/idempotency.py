@@ -1,6 +1,7 @@
 """Idempotency-Key: the same key with the same body gets the stored answer, with another body a conflict.
 
-Answers are sealed (they show masked personal data) and kept for the configured hours.
+Answers are sealed (they show masked personal data) and kept for the configured hours, or shorter where what they say
+does not hold so long. One given again is marked with the header `Idempotency-Replayed: true`.
 """
 
 from __future__ import annotations
@@ -10,24 +11,25 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Annotated, TypeVar
 
-from fastapi import Header
+from fastapi import Header, Response
 from pydantic import BaseModel
-from sqlalchemy import LargeBinary, String, delete
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from issuance.database import Base, UtcDateTime
+from cardlib.client_auth import IDEMPOTENCY_HEADER
+from issuance.database import Base, UtcDateTime, add_unless_taken, forget
 from issuance.problems import ProblemError
 from issuance.unit import Unit
 
 _KEY = Header(
-    alias="Idempotency-Key",
+    alias=IDEMPOTENCY_HEADER,
     pattern=r"^[!-~]{8,128}$",
     description="Chosen by the caller, 8 to 128 visible characters; send the same request again with the same key",
 )
 RequiredKey = Annotated[str, _KEY]
 OptionalKey = Annotated[str | None, _KEY]
 Answer = TypeVar("Answer", bound=BaseModel)
+REPLAYED_HEADER = "Idempotency-Replayed"
 
 
 class KeptAnswerRow(Base):
@@ -45,13 +47,19 @@ class KeptAnswerRow(Base):
 
 async def once(
     unit: Unit,
+    response: Response,
     scope: str,
     key: str,
     request: BaseModel,
     answer_type: type[Answer],
     make: Callable[[], Awaitable[Answer]],
+    *,
+    expires_at: datetime | None = None,
+    recheck: Callable[[Answer], Awaitable[None]] | None = None,
 ) -> Answer:
-    """Run `make` the first time; afterwards return what it returned.
+    """Run `make` the first time; afterwards, at most until `expires_at`, return what it returned.
+
+    `recheck` raises when the kept answer must not be given any more.
 
     The key is claimed before `make` runs, in the same transaction: a second request either waits for the first
     to commit or finds its answer. A refusal rolls the claim back, so the request may be tried again.
@@ -59,20 +67,22 @@ async def once(
     identity = (unit.caller.client_id, scope, key)
     digest = hashlib.sha256(request.model_dump_json().encode()).digest()
     context = "kept_answers:" + "/".join(identity)
-    await unit.session.execute(delete(KeptAnswerRow).where(KeptAnswerRow.expires_at < unit.now))
+    await forget(unit.session, KeptAnswerRow, KeptAnswerRow.expires_at <= unit.now)
+    longest = unit.now + timedelta(hours=unit.services.settings.idempotency_ttl_h)
     row = KeptAnswerRow(
         client_id=identity[0],
         scope=scope,
         key=key,
         request_digest=digest,
         sealed_answer=None,
-        expires_at=unit.now + timedelta(hours=unit.services.settings.idempotency_ttl_h),
+        expires_at=longest if expires_at is None else min(longest, expires_at),
     )
-    try:
-        async with unit.session.begin_nested():
-            unit.session.add(row)
-    except IntegrityError:
-        return await _kept(unit, identity, digest, context, answer_type)
+    if not await add_unless_taken(unit.session, row):
+        kept = await _kept(unit, identity, digest, context, answer_type)
+        if recheck is not None:
+            await recheck(kept)
+        response.headers[REPLAYED_HEADER] = "true"
+        return kept
     answer = await make()
     row.sealed_answer = unit.services.sealer.seal(answer.model_dump(mode="json"), context)
     await unit.session.flush()
@@ -83,8 +93,10 @@ async def _kept(
     unit: Unit, identity: tuple[str, str, str], digest: bytes, context: str, answer_type: type[Answer]
 ) -> Answer:
     row = await unit.session.get(KeptAnswerRow, identity)
-    if row is None or row.sealed_answer is None:
-        raise ProblemError("IDEMPOTENCY_CONFLICT", "the first request with this key is still being answered")
+    if row is None or row.sealed_answer is None or row.expires_at <= unit.now:
+        raise ProblemError(
+            "IDEMPOTENCY_CONFLICT", "the first request with this key is still being answered, or long over"
+        )
     if row.request_digest != digest:
         raise ProblemError("IDEMPOTENCY_CONFLICT", "this key was used for another request")
     return answer_type.model_validate(unit.services.sealer.unseal(row.sealed_answer, context))

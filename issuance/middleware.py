@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 import traceback
@@ -29,13 +30,21 @@ class BodyTooLargeError(ProblemError):
         )
 
 
+class BodyTimeoutError(ProblemError):
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            "TIMEOUT", f"the body did not arrive within {seconds:g} seconds", status=HTTPStatus.REQUEST_TIMEOUT
+        )
+
+
 class RequestMiddleware:
     """Pure ASGI. The route's template is logged, never the path: paths carry card numbers."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, body_limit: int) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, body_limit: int, body_timeout_s: float) -> None:
         self._app = app
         self._metrics = metrics
         self._body_limit = body_limit
+        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,11 +54,18 @@ class RequestMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
         received = 0
+        is_whole = False
         started = time.perf_counter()
+        deadline = asyncio.get_running_loop().time() + self._body_timeout_s
 
         async def limited_receive() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_whole
+            try:
+                async with asyncio.timeout_at(None if is_whole else deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTimeoutError(self._body_timeout_s) from None
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._body_limit:
                 raise BodyTooLargeError(self._body_limit)
@@ -60,6 +76,8 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
+                if all(name.lower() != b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         try:

@@ -8,11 +8,11 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from issuance.clients.auth import authenticate
+from issuance.clients.auth import act_of, authenticate
 from issuance.clients.schemas import Role
 from issuance.metrics import CONTENT_TYPE
 from issuance.sealing import PERSON_SEAL
-from issuance.unit import services_of
+from issuance.unit import open_unit, services_of
 
 router = APIRouter(tags=["operation"])
 
@@ -43,5 +43,7 @@ async def metrics(request: Request) -> Response:
     token = services.settings.metrics_token
     sent = request.headers.get("Authorization", "")
     if token is None or not hmac.compare_digest(sent.encode(), f"Bearer {token.get_secret_value()}".encode()):
-        (await authenticate(request, services)).demand(Role.OPERATOR)
+        caller = await authenticate(request, services)
+        async with open_unit(services, caller, act_of(request), Role.OPERATOR, is_reading=True):
+            pass
     return Response(services.metrics.render(), headers={"Content-Type": CONTENT_TYPE})

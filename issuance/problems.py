@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import takewhile
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -85,7 +86,12 @@ class Problem(BaseModel):
 
 
 def problem_response(
-    failure: FailureCode | str, detail: str = "", *, status: int | None = None, fields: Sequence[ProblemField] = ()
+    failure: FailureCode | str,
+    detail: str = "",
+    *,
+    status: int | None = None,
+    fields: Sequence[ProblemField] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     code = FailureCode(failure)
     text = describe(code)
@@ -100,10 +106,10 @@ def problem_response(
         remedy_en=text.remedy_en,
         fields=list(fields),
     )
-    headers = {"Cache-Control": "no-store"}
+    sent = {**(headers or {}), "Cache-Control": "no-store"}
     if body.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body.model_dump(), status_code=body.status, headers=headers, media_type=MEDIA_TYPE)
+        sent["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body.model_dump(), status_code=body.status, headers=sent, media_type=MEDIA_TYPE)
 
 
 def code_of(error: BaseException) -> FailureCode:
@@ -131,9 +137,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _on_problem)
 
 
-async def _on_shape(_request: Request, error: Exception) -> JSONResponse:
+async def _on_shape(request: Request, error: Exception) -> JSONResponse:
     errors: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
-    fields = [ProblemField(location=".".join(map(str, e["loc"])), reason=str(e["type"])) for e in errors]
+    declared = _declared_names(request.app.openapi())
+    fields = [ProblemField(location=_location(e["loc"], declared), reason=str(e["type"])) for e in errors]
     return problem_response(
         FailureCode.INPUT_INVALID,
         "the payload does not have the shape of this request",
@@ -142,12 +149,29 @@ async def _on_shape(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _location(parts: Sequence[int | str], declared: frozenset[str]) -> str:
+    """Cut before the first name that the description does not know: what a caller made up may be personal."""
+    return ".".join(str(part) for part in takewhile(lambda part: isinstance(part, int) or part in declared, parts))
+
+
+def _declared_names(api: Mapping[str, Any]) -> frozenset[str]:
+    """Parts of a request, fields of every message, parameters of every operation."""
+    names = {"body", "query", "path", "header"}
+    for schema in api["components"]["schemas"].values():
+        names.update(schema.get("properties", ()))
+    for operations in api["paths"].values():
+        for operation in operations.values():
+            names.update(parameter["name"] for parameter in operation.get("parameters", ()))
+    return frozenset(names)
+
+
 async def _on_http(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.__cause__, ProblemError):  # raised while the framework was reading the body
         return response_for(error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
     failure = _ROUTING_FAILURES.get(status, "INPUT_INVALID" if status < 500 else "INTERNAL")
-    return problem_response(failure, HTTPStatus(status).phrase, status=status)
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return problem_response(failure, HTTPStatus(status).phrase, status=status, headers=headers)
 
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:

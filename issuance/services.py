@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm.api import KeyService
+from issuance.audit.refusals import UnprovedLimit
 from issuance.clock import Clock
 from issuance.database import Database
 from issuance.metrics import Metrics
@@ -29,3 +30,4 @@ class Services:
     clock: Clock
     metrics: Metrics
     runners: RunnerCache
+    unproved: UnprovedLimit

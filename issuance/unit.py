@@ -13,17 +13,14 @@ from datetime import datetime
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from issuance.audit.refusals import record_refusal
 from issuance.audit.repository import AuditRepository
-from issuance.clients.auth import Caller, authenticate
+from issuance.clients.auth import Caller, act_of, authenticate
 from issuance.clients.schemas import Role
-from issuance.logs import get_logger
-from issuance.problems import ProblemError, code_of
 from issuance.services import Services
 
-log = get_logger("issuance.unit")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -42,6 +39,7 @@ class Unit:
         act: str,
         subject: str,
         *,
+        region: str | None,
         application_id: str | None = None,
         outcome: str = "ok",
         detail: dict[str, Any] | None = None,
@@ -53,6 +51,7 @@ class Unit:
             act=act,
             subject=subject,
             application_id=application_id,
+            region=region,
             outcome=outcome,
             detail=detail or {},
         )
@@ -63,48 +62,42 @@ def services_of(request: Request) -> Services:
 
 
 @asynccontextmanager
-async def open_unit(services: Services, caller: Caller, act: str, *, is_reading: bool = False) -> AsyncIterator[Unit]:
-    """`act` names the request in the audit entry of a refusal."""
+async def open_unit(
+    services: Services, caller: Caller, act: str, *roles: Role, is_reading: bool = False
+) -> AsyncIterator[Unit]:
+    """For a caller with one of `roles`. `act` names the request in the audit entry of a refusal."""
     now = services.clock()
     try:
         async with services.database.transaction(is_reading=is_reading) as session:
+            caller.demand(*roles)
             unit = Unit(session, services, caller, now)
             yield unit
     except Exception as error:
-        if not is_reading:
-            await _audit_refusal(services, caller, act, now, error)
+        await record_refusal(
+            services.database,
+            error,
+            at=now,
+            actor=caller.client_id,
+            clerk=caller.clerk,
+            act=act,
+            region=caller.region,
+        )
         raise
     for callback in unit.after_commit:
         callback()
 
 
-async def _audit_refusal(services: Services, caller: Caller, act: str, now: datetime, error: Exception) -> None:
-    """Never hides the refusal itself: a database that cannot take the entry is logged."""
-    try:
-        async with services.database.transaction() as session:
-            await AuditRepository(session).add(
-                at=now,
-                actor=caller.client_id,
-                clerk=caller.clerk,
-                act=act,
-                subject=error.subject if isinstance(error, ProblemError) else "",
-                application_id=error.application_id if isinstance(error, ProblemError) else None,
-                outcome=code_of(error).value,
-                detail={},
-            )
-    except SQLAlchemyError as broken:
-        log.error("refusal_not_audited", act=act, outcome=code_of(error).value, error=type(broken).__name__)
+def unit_for(*roles: Role, is_recorded: bool = False) -> Callable[[Request], AsyncIterator[Unit]]:
+    """Dependency: authenticate, demand one of `roles`, open the unit of work.
 
-
-def unit_for(*roles: Role) -> Callable[[Request], AsyncIterator[Unit]]:
-    """Dependency: authenticate, demand one of `roles`, open the unit of work."""
+    `is_recorded`: reading leaves an audit entry too, so the transaction of a GET is a writing one.
+    """
 
     async def dependency(request: Request) -> AsyncIterator[Unit]:
         services = services_of(request)
         caller = await authenticate(request, services)
-        caller.demand(*roles)
-        act = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
-        async with open_unit(services, caller, act, is_reading=request.method in _SAFE_METHODS) as unit:
+        is_reading = request.method in _SAFE_METHODS and not is_recorded
+        async with open_unit(services, caller, act_of(request), *roles, is_reading=is_reading) as unit:
             yield unit
 
     return dependency
@@ -112,6 +105,9 @@ def unit_for(*roles: Role) -> Callable[[Request], AsyncIterator[Unit]]:
 
 OperatorUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR), scope="function")]
 CounterUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL), scope="function")]
+RecordedCounterUnit = Annotated[
+    Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL, is_recorded=True), scope="function")
+]
 TerminalUnit = Annotated[Unit, Depends(unit_for(Role.TERMINAL), scope="function")]
 WalletUnit = Annotated[Unit, Depends(unit_for(Role.WALLET), scope="function")]
 VerifierUnit = Annotated[Unit, Depends(unit_for(Role.VERIFIER), scope="function")]

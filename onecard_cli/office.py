@@ -166,9 +166,17 @@ def write_off(
     \b
     Example: ./onecard issuance write-off 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001 --reason "chip does not answer"
     """
+    import secrets
+
+    from cardlib.failures import FailureCode
+
     with centre(url, client) as http:
-        body = {"reason": reason, "is_final": final}
-        print_json(ask(http, "POST", f"/v1/applications/{application_id}/write-off", json=body))
+        bound = ask(http, "GET", f"/v1/applications/{application_id}")["reset_information"]
+        if bound is None:
+            raise CommandError(FailureCode.APPLICATION_STATE, "there is no card to write off")
+        body = {"reset_information": bound, "reason": reason, "is_final": final}
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        print_json(ask(http, "POST", f"/v1/applications/{application_id}/write-off", json=body, headers=headers))
 
 
 @reports_failures

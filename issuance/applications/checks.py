@@ -5,13 +5,13 @@ Messages name the field and the rule, never the value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
 from cardlib.codec import CodecError, encode_value, split_name
 from cardlib.identity import SocialSecurityNumber
-from cardlib.spec import CardSpec, load
+from cardlib.personalization import check_items
+from cardlib.spec import Generation, load
 from issuance.applications.schemas import ApplicationRequest
 from issuance.clock import age_on
 from issuance.persons.schemas import PersonData
@@ -19,8 +19,6 @@ from issuance.problems import ProblemError
 from issuance.rules import RulePack
 
 _PERSON_TAGS = {"sex": "0A", "ethnic_group": "0B", "birthplace": "0C", "birth_date": "0D"}
-_SYSTEM_FILES = frozenset({"SSSEEF05", "SSSEEF06"})
-"""Filled from the order itself; an application may not write them."""
 
 
 def check_person(person: PersonData, today: date) -> PersonData:
@@ -47,34 +45,28 @@ def check_person(person: PersonData, today: date) -> PersonData:
 
 def check_card_data(request: ApplicationRequest) -> None:
     """Codes and items fit their places on a card of this generation. Raises ProblemError INPUT_INVALID."""
-    spec = load(request.generation)
+    file = load(request.generation).ef("SSSEEF06")
     for field, tag in _PERSON_TAGS.items():
-        _check_value(spec, "SSSEEF06", tag, getattr(request.person, field), field)
-    for file, values in request.items.items():
-        if file in _SYSTEM_FILES:
-            raise _bad(f"items.{file}", "is written from the application itself")
+        try:
+            encode_value(file.item(tag), getattr(request.person, field))
+        except CodecError as error:
+            raise _bad(field, "has a value that its place on the card cannot hold") from error
+    for path, values in request.items.items():
+        _check_items(request, f"items.{path}", {path: {}}, "is not a file that an application fills")
         for tag, value in values.items():
-            _check_value(spec, file, tag, value, f"items.{file}.{tag}")
+            rule = "is unknown, or has a value or more values than its place on the card can hold"
+            _check_items(request, f"items.{path}.{tag}", {path: {tag: value}}, rule)
 
 
 def card_class_for(request: ApplicationRequest, pack: RulePack, today: date) -> str:
     return request.card_class or pack.card_class(age_on(_real_date(request.person.birth_date), today))
 
 
-def _check_value(spec: CardSpec, file: str, tag: str, value: Any, field: str) -> None:
+def _check_items(request: ApplicationRequest, field: str, items: dict[str, dict[str, Any]], rule: str) -> None:
     try:
-        ef = spec.ef(file)
-        if ef.write.kind.name == "NEVER":
-            raise _bad(field, "may never be written")
-        item = ef.item(tag)
-    except KeyError:
-        raise _bad(field, "does not exist on this card") from None
-    if isinstance(value, Mapping) and not item.inner:
-        raise _bad(field, "is a single value")
-    try:
-        encode_value(item, value)
+        check_items(Generation(request.generation), items)
     except CodecError as error:
-        raise _bad(field, "has a value that its place on the card cannot hold") from error
+        raise _bad(field, rule) from error
 
 
 def _real_date(text: str) -> date:

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 
 from issuance.applications.schemas import ApplicationId, ApplicationRequest, ApplicationView, Reason, WriteOff
 from issuance.applications.service import ApplicationService
 from issuance.idempotency import RequiredKey, once
-from issuance.unit import CounterUnit, OperatorUnit
+from issuance.unit import CounterUnit, OperatorUnit, RecordedCounterUnit
 
 router = APIRouter(prefix="/v1/applications", tags=["applications"])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, summary="Apply for a card")
-async def apply(request: ApplicationRequest, key: RequiredKey, unit: CounterUnit) -> ApplicationView:
+async def apply(
+    request: ApplicationRequest, key: RequiredKey, unit: CounterUnit, response: Response
+) -> ApplicationView:
     async def make() -> ApplicationView:
         return await ApplicationService(unit).apply(request)
 
-    return await once(unit, "applications", key, request, ApplicationView, make)
+    return await once(unit, response, "applications", key, request, ApplicationView, make)
 
 
 @router.get("/{application_id}", summary="Show where an application stands")
-async def view(application_id: ApplicationId, unit: CounterUnit) -> ApplicationView:
+async def view(application_id: ApplicationId, unit: RecordedCounterUnit) -> ApplicationView:
     return await ApplicationService(unit).view(application_id)
 
 
 @router.post("/{application_id}/write-off", summary="Write off the card in hand: blank spoiled, number void")
-async def write_off(application_id: ApplicationId, order: WriteOff, unit: CounterUnit) -> ApplicationView:
-    return await ApplicationService(unit).write_off(application_id, order)
+async def write_off(
+    application_id: ApplicationId, order: WriteOff, key: RequiredKey, unit: CounterUnit, response: Response
+) -> ApplicationView:
+    async def make() -> ApplicationView:
+        return await ApplicationService(unit).write_off(application_id, order)
+
+    return await once(unit, response, f"write-off:{application_id}", key, order, ApplicationView, make)
 
 
 @router.post("/{application_id}/reject", summary="Refuse an application that has no card yet")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow, ApplicationStepRow
 from issuance.applications.schemas import Step, StepStatus
+from issuance.database import ROW_LOCK, add_unless_taken
 
 _FINAL_STATES = ("enabled", "rejected", "written_off")
 
@@ -20,16 +20,11 @@ class ApplicationRepository:
 
     async def add(self, row: ApplicationRow) -> bool:
         """False when the person has an open application (the database's own constraint)."""
-        try:
-            async with self._session.begin_nested():
-                self._session.add(row)
-        except IntegrityError:
-            return False
-        return True
+        return await add_unless_taken(self._session, row)
 
-    async def get(self, application_id: str) -> ApplicationRow | None:
-        """Locked for the rest of the transaction where the database can."""
-        return await self._session.get(ApplicationRow, application_id, with_for_update=True)
+    async def get(self, application_id: str, *, is_locking: bool = True) -> ApplicationRow | None:
+        """Locked for the rest of the transaction unless it is only looked at."""
+        return await self._session.get(ApplicationRow, application_id, with_for_update=ROW_LOCK if is_locking else None)
 
     async def open_of(self, person_id: str) -> str | None:
         """Id of the person's open application."""

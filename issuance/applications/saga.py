@@ -67,6 +67,7 @@ class IssuanceSaga:
             "stock.reserve",
             f"blank:{reset_information}",
             application_id=row.id,
+            region=row.region,
             detail={"card_number": row.card_number},
         )
 
@@ -101,11 +102,18 @@ class IssuanceSaga:
         await self._step(row, Step.ECARD, StepStatus.DONE)
         return ecard_no
 
-    async def write_off(self, row: ApplicationRow, reason: str, *, is_final: bool) -> None:
-        """Give up the card in hand: blank spoiled, number void."""
+    async def write_off(self, row: ApplicationRow, reset_information: str, reason: str, *, is_final: bool) -> None:
+        """Give up the card in hand: blank spoiled, number void. Raises CARD_MISMATCH when another is bound."""
         if row.card_number is None or row.reset_information is None or not _NEXT[_S(row.state)]:
             raise ProblemError("APPLICATION_STATE", "there is no card to write off", application_id=row.id)
         blank, number = row.reset_information, row.card_number
+        if blank != reset_information:
+            raise ProblemError(
+                "CARD_MISMATCH",
+                "another card is bound to the application now",
+                subject=f"blank:{reset_information}",
+                application_id=row.id,
+            )
         await self._stock.write_off(blank, number, reason)
         self.move(row, _S.WRITTEN_OFF if is_final else _S.CHECKED)
         row.reset_information = row.card_number = row.issue_date = row.expiry_date = None
@@ -114,6 +122,7 @@ class IssuanceSaga:
             "application.write_off",
             f"blank:{blank}",
             application_id=row.id,
+            region=row.region,
             detail={"card_number": number, "reason": reason, "is_final": is_final},
         )
 
@@ -122,7 +131,11 @@ class IssuanceSaga:
         self.move(row, _S.REJECTED)
         await self._step(row, Step.REJECT, StepStatus.FAILED, reason=reason[:64])
         await self._unit.audit(
-            "application.reject", f"application:{row.id}", application_id=row.id, detail={"reason": reason}
+            "application.reject",
+            f"application:{row.id}",
+            region=row.region,
+            application_id=row.id,
+            detail={"reason": reason},
         )
 
     def move(self, row: ApplicationRow, state: ApplicationState) -> None:

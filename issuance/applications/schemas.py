@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from cardlib.wire import Message
+from cardlib.wire import HexId, Message
 from issuance.clients.schemas import Region
 from issuance.persons.schemas import PersonData, PersonView
+from issuance.stock.schemas import ResetInformation
 
-ApplicationId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+ApplicationId = HexId
 FileName = Annotated[str, StringConstraints(pattern=r"^(?:SSSE|DF[0-9]{2})EF[0-9]{2}$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{2}$")]
 
@@ -59,6 +60,7 @@ class StepStatus(StrEnum):
 class ApplicationRequest(Message):
     """A card for one person. `items` fills further files: {"DF01EF05": {"20": "50"}}; the rest is filled as unused.
 
+    An item that a file has several times takes a list. Files of optional applications are not written.
     `card_class` (CL01) follows from the age when not given.
     """
 
@@ -98,10 +100,24 @@ class Reason(Message):
 
 
 class WriteOff(Reason):
-    """`is_final` also ends the application; otherwise it waits for a new blank."""
+    """`reset_information` names the card that is dead, as the application shows it: a repeat cannot hit the next one.
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "chip does not answer", "is_final": False}]})
+    `is_final` also ends the application; otherwise it waits for a new blank.
+    """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "reset_information": "00814A444686FE9901000000A1",
+                    "reason": "chip does not answer",
+                    "is_final": False,
+                }
+            ]
+        }
+    )
+
+    reset_information: ResetInformation
     is_final: bool = False
 
 

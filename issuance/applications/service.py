@@ -42,10 +42,8 @@ class ApplicationService:
         today = china_date(self._unit.now)
         person = check_person(request.person, today)
         check_card_data(request)
-        known = await self._persons.by_number(person.social_security_number)
-        if known is not None:
-            await self._refuse_second_card(known.id)
         owner = await self._persons.put(person, self._unit.now)
+        await self._refuse_second_card(owner.id)
         row = ApplicationRow(
             id=uuid.uuid4().hex,
             person_id=owner.id,
@@ -67,19 +65,23 @@ class ApplicationService:
             "application.submit",
             f"application:{row.id}",
             application_id=row.id,
+            region=row.region,
             detail={"region": row.region, "generation": row.generation},
         )
         return await self._view(row)
 
     async def view(self, application_id: str) -> ApplicationView:
-        return await self._view(await self.row(application_id))
+        row = await self.row(application_id, is_locking=False)
+        await self._unit.audit("application.read", f"application:{row.id}", region=row.region, application_id=row.id)
+        return await self._view(row)
 
     async def write_off(self, application_id: str, order: WriteOff) -> ApplicationView:
         row = await self.row(application_id)
-        await SessionRepository(self._unit.session).supersede(
-            self._unit.now, application_id=row.id, reset_information=row.reset_information
+        await self._saga.write_off(row, order.reset_information, order.reason, is_final=order.is_final)
+        ended = await SessionRepository(self._unit.session).supersede(
+            self._unit.now, application_id=row.id, reset_information=order.reset_information
         )
-        await self._saga.write_off(row, order.reason, is_final=order.is_final)
+        self._unit.after_commit.append(lambda: self._unit.services.runners.drop(ended))
         return await self._view(row)
 
     async def reject(self, application_id: str, reason: str) -> ApplicationView:
@@ -87,12 +89,12 @@ class ApplicationService:
         await self._saga.reject(row, reason)
         return await self._view(row)
 
-    async def row(self, application_id: str) -> ApplicationRow:
+    async def row(self, application_id: str, *, is_locking: bool = True) -> ApplicationRow:
         """The application, if it exists in a region this caller serves."""
-        row = await self._applications.get(application_id)
+        row = await self._applications.get(application_id, is_locking=is_locking)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such application", application_id=application_id)
-        self._unit.caller.demand_region(row.region)
+        self._unit.caller.demand_region(row.region, subject=f"application:{row.id}")
         return row
 
     def items(self, row: ApplicationRow) -> dict[str, dict[str, Any]]:
@@ -100,13 +102,16 @@ class ApplicationService:
         return items
 
     async def _refuse_second_card(self, person_id: str) -> None:
-        """One open application and one live card per person."""
-        card = await CardRepository(self._unit.session).live_of(person_id)
-        if card is not None:
-            raise ProblemError("ALREADY_ISSUED", "this person has a card", subject=f"card:{card.card_number}")
+        """One open application and one live card per person.
+
+        In this order: an application that is no longer open because its card was issued meanwhile shows that card.
+        """
         open_id = await self._applications.open_of(person_id)
         if open_id is not None:
             raise ProblemError("CONFLICT", f"application {open_id} of this person is open", application_id=open_id)
+        card = await CardRepository(self._unit.session).live_of(person_id)
+        if card is not None:
+            raise ProblemError("ALREADY_ISSUED", "this person has a card", subject=f"card:{card.card_number}")
 
     async def _view(self, row: ApplicationRow) -> ApplicationView:
         ecard = None

@@ -13,7 +13,7 @@ from issuance.unit import OperatorUnit
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
 
-@router.get("", summary="Read the audit trail, newest first")
+@router.get("", summary="Read the audit trail of the regions served, newest first")
 async def read_audit(
     unit: OperatorUnit,
     subject: Annotated[str | None, Query(max_length=96, description="kind:id, such as card:A00000011")] = None,
@@ -22,7 +22,11 @@ async def read_audit(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[AuditEntry]:
     rows = await AuditRepository(unit.session).find(
-        subject=subject, application_id=application_id, before=before, limit=limit
+        subject=subject,
+        application_id=application_id,
+        before=before,
+        limit=limit,
+        region_prefix=unit.caller.region_prefix,
     )
     return [
         AuditEntry(
@@ -33,6 +37,7 @@ async def read_audit(
             act=row.act,
             subject=row.subject,
             application_id=row.application_id,
+            region=row.region,
             outcome=row.outcome,
             detail=row.detail,
         )

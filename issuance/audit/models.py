@@ -12,7 +12,10 @@ from issuance.database import Base, UtcDateTime
 
 
 class AuditRow(Base):
-    """`subject` is a kind and an id (`card:A00000011`); `detail` holds codes and counts, nothing personal."""
+    """`subject` is a kind and an id (`card:A00000011`); `detail` holds codes and counts, nothing personal.
+
+    `region` is that of the subject, of a refusal that of the refused client; it decides which operators may read it.
+    """
 
     __tablename__ = "audit_entries"
 
@@ -23,5 +26,6 @@ class AuditRow(Base):
     act: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(96), index=True)
     application_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    region: Mapped[str | None] = mapped_column(String(6))
     outcome: Mapped[str] = mapped_column(String(64))
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -24,6 +24,7 @@ class AuditRepository:
         act: str,
         subject: str,
         application_id: str | None,
+        region: str | None,
         outcome: str,
         detail: dict[str, Any],
     ) -> None:
@@ -34,6 +35,7 @@ class AuditRepository:
             act=act,
             subject=subject,
             application_id=application_id,
+            region=region,
             outcome=outcome,
             detail=detail,
         )
@@ -41,10 +43,18 @@ class AuditRepository:
         await self._session.flush()
 
     async def find(
-        self, *, subject: str | None, application_id: str | None, before: int | None, limit: int
+        self,
+        *,
+        subject: str | None,
+        application_id: str | None,
+        before: int | None,
+        limit: int,
+        region_prefix: str = "",
     ) -> list[AuditRow]:
-        """Newest first."""
+        """Newest first. With a prefix, entries without region are left out too."""
         query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+        if region_prefix:
+            query = query.where(AuditRow.region.startswith(region_prefix))
         if subject is not None:
             query = query.where(AuditRow.subject == subject)
         if application_id is not None:

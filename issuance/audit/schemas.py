@@ -22,6 +22,7 @@ class AuditEntry(Message):
                     "act": "card.enable",
                     "subject": "card:A00000011",
                     "application_id": "0d9f4f0e6b7f4a35a3b2b8a1b4a6c001",
+                    "region": "110000",
                     "outcome": "ok",
                     "detail": {},
                 }
@@ -36,5 +37,6 @@ class AuditEntry(Message):
     act: str
     subject: str
     application_id: str | None
+    region: str | None
     outcome: str
     detail: dict[str, Any]

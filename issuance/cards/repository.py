@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.cards.models import CardRow
+from issuance.database import add_unless_taken
 
 
 class CardRepository:
@@ -15,12 +15,7 @@ class CardRepository:
 
     async def add(self, row: CardRow) -> bool:
         """False when the person has a live card, or number or chip belong to another card."""
-        try:
-            async with self._session.begin_nested():
-                self._session.add(row)
-        except IntegrityError:
-            return False
-        return True
+        return await add_unless_taken(self._session, row)
 
     async def get(self, card_number: str) -> CardRow | None:
         return await self._session.get(CardRow, card_number)

@@ -37,7 +37,9 @@ class CardService:
         )
         if not await self._cards.add(row):
             raise ProblemError("ALREADY_ISSUED", "this person has a card", application_id=application.id)
-        await self._unit.audit("card.enable", f"card:{row.card_number}", application_id=application.id)
+        await self._unit.audit(
+            "card.enable", f"card:{row.card_number}", region=row.region, application_id=application.id
+        )
         return row
 
     async def view(self, card_number: str) -> CardView:
@@ -45,7 +47,8 @@ class CardService:
         row = await self._cards.get(number)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such card")
-        self._unit.caller.demand_region(row.region)
+        self._unit.caller.demand_region(row.region, subject=f"card:{number}")
+        await self._unit.audit("card.read", f"card:{number}", region=row.region, application_id=row.application_id)
         ecard = await EcardRepository(self._unit.session).of_card(number)
         person = await PersonRepository(self._unit.session, self._unit.services.sealer).data(row.person_id)
         state = CardState(row.state)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
-from cardlib.client_auth import issuer_of, verify_assertion
+from cardlib.client_auth import CLERK_HEADER, IDEMPOTENCY_HEADER, ClientAuthError, issuer_of, verify_assertion
+from issuance.audit.refusals import record_refusal
+from issuance.clients.models import ClientRow
 from issuance.clients.repository import ClientRepository
 from issuance.clients.schemas import Role
 from issuance.problems import ProblemError
@@ -17,7 +19,6 @@ from issuance.problems import ProblemError
 if TYPE_CHECKING:
     from issuance.services import Services
 
-CLERK_HEADER = "X-Clerk"
 _CLERK = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -34,39 +35,81 @@ class Caller:
         if self.roles.isdisjoint(roles):
             raise ProblemError("CLIENT_FORBIDDEN", f"needs the role {' or '.join(roles)}")
 
-    def demand_region(self, region: str) -> None:
-        """A province covers its cities, a city its districts (GB/T 2260)."""
-        if self.region is not None and not region.startswith(_significant(self.region)):
-            raise ProblemError("CLIENT_FORBIDDEN", f"this client serves {self.region}, not {region}")
+    @property
+    def region_prefix(self) -> str:
+        """What the regions this client serves begin with (GB/T 2260): a province covers its cities and districts."""
+        if self.region is None:
+            return ""
+        if self.region.endswith("0000"):
+            return self.region[:2]
+        return self.region[:4] if self.region.endswith("00") else self.region
 
-
-def _significant(region: str) -> str:
-    if region.endswith("0000"):
-        return region[:2]
-    return region[:4] if region.endswith("00") else region
+    def demand_region(self, region: str, *, subject: str = "") -> None:
+        if not region.startswith(self.region_prefix):
+            raise ProblemError("CLIENT_FORBIDDEN", f"this client serves {self.region}, not {region}", subject=subject)
 
 
 async def authenticate(request: Request, services: Services) -> Caller:
-    """Verify the assertion and spend it, in a transaction of its own: a refused request is spent too."""
+    """Verify the assertion and spend it, in a transaction of its own: a refused request is spent too.
+
+    What does not prove the client it names leaves an audit entry, within `services.unproved` a minute.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise ProblemError("CLIENT_UNKNOWN", "Authorization: Bearer with a client assertion is needed")
     clerk = request.headers.get(CLERK_HEADER, "")
     if clerk and not _CLERK.fullmatch(clerk):
         raise ProblemError("INPUT_INVALID", f"{CLERK_HEADER} holds letters, digits, '.', '_' and '-' only")
-    now = services.clock()
     body = await request.body()
+    now = services.clock()  # only now: whoever holds the body open must not stop the assertion from expiring
+    claimed = issuer_of(token)
     async with services.database.transaction(is_reading=True) as session:
-        row = await ClientRepository(session).get(issuer_of(token))
+        row = await ClientRepository(session).get(claimed)
+    try:
+        known = await _prove(request, services, token, body, row, now)
+    except (ClientAuthError, ProblemError) as error:
+        if services.unproved.allows("" if row is None else claimed, now):
+            await record_refusal(
+                services.database,
+                error,
+                at=now,
+                actor=claimed,
+                clerk=clerk,
+                act=act_of(request),
+                region=None if row is None else row.region,
+                detail={"is_proved": False},
+            )
+        raise
+    request.state.client_id = known.id
+    return Caller(known.id, frozenset(Role(role) for role in known.roles), known.region, clerk)
+
+
+async def _prove(
+    request: Request, services: Services, token: str, body: bytes, row: ClientRow | None, now: datetime
+) -> ClientRow:
     if row is None or row.status != "active":
         raise ProblemError("CLIENT_UNKNOWN", "this client is not registered or is suspended")
-    claims = verify_assertion(token, row.public_jwk, request.method, _target(request), body, now.timestamp())
+    claims = verify_assertion(
+        token,
+        row.public_jwk,
+        request.method,
+        _target(request),
+        body,
+        now.timestamp(),
+        clerk=request.headers.get(CLERK_HEADER, ""),
+        idempotency_key=request.headers.get(IDEMPOTENCY_HEADER, ""),
+        audience=services.settings.centre_id,
+    )
     async with services.database.transaction() as session:
         expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
         if not await ClientRepository(session).use_nonce(row.id, claims.nonce, expires_at, now):
             raise ProblemError("REQUEST_REPLAYED", "this assertion has been used")
-    request.state.client_id = row.id
-    return Caller(row.id, frozenset(Role(role) for role in row.roles), row.region, clerk)
+    return row
+
+
+def act_of(request: Request) -> str:
+    """Name of a request in the audit entry of its refusal; the route, because paths carry card numbers."""
+    return f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
 
 
 def _target(request: Request) -> str:

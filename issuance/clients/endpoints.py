@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, status
+from typing import Annotated
 
-from issuance.clients.schemas import ClientRegistration, ClientView
+from fastapi import APIRouter, Path, status
+
+from issuance.clients.schemas import ClientId, ClientRegistration, ClientView
 from issuance.clients.service import ClientService
 from issuance.unit import OperatorUnit
 
@@ -22,5 +24,5 @@ async def list_clients(unit: OperatorUnit) -> list[ClientView]:
 
 
 @router.post("/{client_id}/suspend", summary="Refuse a client from now on")
-async def suspend(client_id: str, unit: OperatorUnit) -> ClientView:
+async def suspend(client_id: Annotated[ClientId, Path()], unit: OperatorUnit) -> ClientView:
     return await ClientService(unit).suspend(client_id)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.clients.models import ClientRow, UsedAssertionRow
+from issuance.database import add_unless_taken, forget
+
+_KEPT_LONGER = timedelta(minutes=5)
+"""A request that was in time when it came may wait for the database; its nonce must still be known then."""
 
 
 class ClientRepository:
@@ -18,17 +21,16 @@ class ClientRepository:
     async def get(self, client_id: str) -> ClientRow | None:
         return await self._session.get(ClientRow, client_id)
 
-    async def all(self) -> list[ClientRow]:
-        return list(await self._session.scalars(select(ClientRow).order_by(ClientRow.id)))
+    async def all(self, region_prefix: str = "") -> list[ClientRow]:
+        """Those of the regions that begin so; a client without region belongs to none."""
+        query = select(ClientRow).order_by(ClientRow.id)
+        if region_prefix:
+            query = query.where(ClientRow.region.startswith(region_prefix))
+        return list(await self._session.scalars(query))
 
     async def add(self, row: ClientRow) -> bool:
         """False when the id is taken."""
-        try:
-            async with self._session.begin_nested():
-                self._session.add(row)
-        except IntegrityError:
-            return False
-        return True
+        return await add_unless_taken(self._session, row)
 
     async def set_status(self, client_id: str, status: str) -> bool:
         result = await self._session.execute(
@@ -38,10 +40,6 @@ class ClientRepository:
 
     async def use_nonce(self, client_id: str, nonce: str, expires_at: datetime, now: datetime) -> bool:
         """Remember a nonce until it expires; False when it has been used before."""
-        await self._session.execute(delete(UsedAssertionRow).where(UsedAssertionRow.expires_at < now))
-        try:
-            async with self._session.begin_nested():
-                self._session.add(UsedAssertionRow(client_id=client_id, nonce=nonce, expires_at=expires_at))
-        except IntegrityError:
-            return False
-        return True
+        await forget(self._session, UsedAssertionRow, UsedAssertionRow.expires_at < now - _KEPT_LONGER)
+        row = UsedAssertionRow(client_id=client_id, nonce=nonce, expires_at=expires_at)
+        return await add_unless_taken(self._session, row)

@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from pydantic.config import JsonDict
 
 from cardlib.client_auth import check_public_jwk
-from cardlib.wire import Message
+from cardlib.wire import Message, RegionCode
 
-Region = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
+Region = RegionCode
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 _EXAMPLE_JWK: JsonDict = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
@@ -28,7 +28,11 @@ class Role(StrEnum):
 
 
 class ClientRegistration(Message):
-    """`region` limits what operators and terminals may touch to that province or city; null means everywhere."""
+    """`region` limits what operators, terminals and wallets may see and do to that province or city; null: everywhere.
+
+    A verifier is not limited, because a card is honoured outside its province: only an operator without region
+    registers one.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -26,6 +26,10 @@ class ClientService:
         self._clients = ClientRepository(unit.session)
 
     async def register(self, registration: ClientRegistration) -> ClientView:
+        if Role.VERIFIER in registration.roles and self._unit.caller.region is not None:
+            raise ProblemError(
+                "CLIENT_FORBIDDEN", "a verifier acts in every region; a regional operator cannot make one"
+            )
         if registration.region is None:
             if self._unit.caller.region is not None:
                 raise ProblemError("CLIENT_FORBIDDEN", "a regional operator registers clients of its region only")
@@ -37,7 +41,7 @@ class ClientService:
         return view_of(row)
 
     async def list(self) -> list[ClientView]:
-        return [view_of(row) for row in await self._clients.all()]
+        return [view_of(row) for row in await self._clients.all(self._unit.caller.region_prefix)]
 
     async def suspend(self, client_id: str) -> ClientView:
         subject = f"client:{client_id}"
@@ -45,9 +49,11 @@ class ClientService:
         if row is None:
             raise ProblemError("NOT_FOUND", "no such client", subject=subject)
         if self._unit.caller.region is not None:
-            self._unit.caller.demand_region(row.region or "000000")
+            self._unit.caller.demand_region(row.region or "000000", subject=subject)
+        if client_id == self._unit.caller.client_id:
+            raise ProblemError("CONFLICT", "an operator cannot suspend itself; ask another one", subject=subject)
         await self._clients.set_status(client_id, "suspended")
-        await self._unit.audit("client.suspend", subject)
+        await self._unit.audit("client.suspend", subject, region=row.region)
         return view_of(row).model_copy(update={"status": "suspended"})
 
 
@@ -86,12 +92,18 @@ async def register_client(
             application_id=None,
             outcome="ok",
             detail={"roles": row.roles, "region": row.region},
+            region=row.region,
         )
         return row
     known = await clients.get(registration.id)
+    subject = f"client:{registration.id}"
     wanted = (row.public_jwk, sorted(row.roles), row.region)
-    if known is None or (known.public_jwk, sorted(known.roles), known.region) != wanted or known.status != "active":
-        raise ProblemError("CONFLICT", "another client has this id", subject=f"client:{registration.id}")
+    if known is None or (known.public_jwk, sorted(known.roles), known.region) != wanted:
+        raise ProblemError("CONFLICT", "another client has this id", subject=subject)
+    if known.status != "active":
+        raise ProblemError(
+            "CONFLICT", "this id is suspended for good; register the client under a new one", subject=subject
+        )
     return known
 
 

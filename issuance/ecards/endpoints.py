@@ -25,8 +25,7 @@ async def view(ecard_no: EcardNo, unit: WalletUnit) -> EcardView:
     status_code=status.HTTP_201_CREATED,
     summary="Make a code for one scene, valid for sixty seconds and once",
 )
-async def issue_code(ecard_no: EcardNo, request: CodeRequest, unit: WalletUnit, response: Response) -> IssuedCode:
-    response.headers["Cache-Control"] = "no-store"
+async def issue_code(ecard_no: EcardNo, request: CodeRequest, unit: WalletUnit) -> IssuedCode:
     return await EcardService(unit).issue_code(ecard_no, request.scene)
 
 
@@ -38,9 +37,26 @@ async def issue_code(ecard_no: EcardNo, request: CodeRequest, unit: WalletUnit, 
 async def validate(
     request: CodeValidation, unit: VerifierUnit, response: Response, key: OptionalKey = None
 ) -> ValidatedCode:
-    response.headers["Cache-Control"] = "no-store"
+    service = EcardService(unit)
 
     async def make() -> ValidatedCode:
-        return await EcardService(unit).validate(request)
+        return await service.validate(request)
 
-    return await make() if key is None else await once(unit, "ecard-codes", key, request, ValidatedCode, make)
+    async def recheck(answer: ValidatedCode) -> None:
+        await service.check_usable(answer.ecard_no)
+
+    if key is None:
+        return await make()
+    # A spent code is "accepted" again only while it would have lived, and only for a card that is still good.
+    expires_at = await service.expiry_of(request.code)
+    return await once(
+        unit,
+        response,
+        "ecard-codes",
+        key,
+        request,
+        ValidatedCode,
+        make,
+        expires_at=expires_at,
+        recheck=recheck,
+    )

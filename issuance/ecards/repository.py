@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from issuance.database import ROW_LOCK, add_unless_taken, forget
 from issuance.ecards.models import EcardCodeRow, EcardRow
 
 
@@ -17,15 +17,10 @@ class EcardRepository:
 
     async def add(self, row: EcardRow) -> bool:
         """False when the card has an electronic card already."""
-        try:
-            async with self._session.begin_nested():
-                self._session.add(row)
-        except IntegrityError:
-            return False
-        return True
+        return await add_unless_taken(self._session, row)
 
     async def get(self, ecard_no: str, *, is_locking: bool = False) -> EcardRow | None:
-        return await self._session.get(EcardRow, ecard_no, with_for_update=is_locking or None)
+        return await self._session.get(EcardRow, ecard_no, with_for_update=ROW_LOCK if is_locking else None)
 
     async def of_card(self, card_number: str) -> EcardRow | None:
         found: EcardRow | None = await self._session.scalar(select(EcardRow).where(EcardRow.card_number == card_number))
@@ -45,9 +40,7 @@ class CodeRepository:
 
     async def forget_unused(self, before: datetime) -> None:
         """Codes that expired unused long ago; used ones stay as the record of their use."""
-        await self._session.execute(
-            delete(EcardCodeRow).where(EcardCodeRow.expires_at < before, EcardCodeRow.state != "used")
-        )
+        await forget(self._session, EcardCodeRow, EcardCodeRow.expires_at < before, EcardCodeRow.state != "used")
 
     async def add(self, row: EcardCodeRow) -> None:
         self._session.add(row)
@@ -67,6 +60,12 @@ class CodeRepository:
             .returning(EcardCodeRow.ecard_no)
         )
         return ecard_no
+
+    async def expiry_of(self, digest: bytes) -> datetime | None:
+        found: datetime | None = await self._session.scalar(
+            select(EcardCodeRow.expires_at).where(EcardCodeRow.digest == digest)
+        )
+        return found
 
     async def get(self, digest: bytes) -> EcardCodeRow | None:
         return await self._session.get(EcardCodeRow, digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from base64 import urlsafe_b64encode
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hsm.primitives import default_engine
 from issuance.cards.models import CardRow
@@ -44,11 +44,13 @@ class EcardService:
         )
         if not await self._ecards.add(row):
             raise ProblemError("CONFLICT", "this card has an electronic card", application_id=card.application_id)
-        await self._unit.audit("ecard.create", f"ecard:{row.ecard_no}", application_id=card.application_id)
+        await self._unit.audit(
+            "ecard.create", f"ecard:{row.ecard_no}", region=card.region, application_id=card.application_id
+        )
         return row.ecard_no
 
     async def view(self, ecard_no: str) -> EcardView:
-        row, card = await self._get(ecard_no)
+        row, card = await self._served(ecard_no)
         return EcardView(
             ecard_no=row.ecard_no,
             level=row.level,
@@ -59,7 +61,7 @@ class EcardService:
 
     async def issue_code(self, ecard_no: str, scene: Scene) -> IssuedCode:
         """Raises NOT_FOUND, and CARD_STATE when card or electronic card cannot be used."""
-        row, card = await self._get(ecard_no, is_locking=True)
+        row, card = await self._served(ecard_no, is_locking=True)
         self._demand_usable(row, card)
         code = CODE_PREFIX + urlsafe_b64encode(secrets.token_bytes(_CODE_BYTES)).rstrip(b"=").decode()
         png_base64, svg = await asyncio.to_thread(draw, code)
@@ -77,7 +79,7 @@ class EcardService:
                 expires_at=expires_at,
             )
         )
-        await self._unit.audit("code.issue", f"ecard:{ecard_no}", detail={"scene": scene.value})
+        await self._unit.audit("code.issue", f"ecard:{ecard_no}", region=card.region, detail={"scene": scene.value})
         self._count(scene, "issued")
         return IssuedCode(code=code, scene=scene, expires_at=expires_at, ttl_s=ttl_s, png_base64=png_base64, svg=svg)
 
@@ -89,7 +91,9 @@ class EcardService:
             raise await self._refusal(digest, request.scene)
         row, card = await self._get(ecard_no)
         self._demand_usable(row, card)
-        await self._unit.audit("code.validate", f"ecard:{ecard_no}", detail={"scene": request.scene.value})
+        await self._unit.audit(
+            "code.validate", f"ecard:{ecard_no}", region=card.region, detail={"scene": request.scene.value}
+        )
         self._count(request.scene, "accepted")
         is_named = request.scene is not Scene.PAYMENT
         is_detailed = request.scene is not Scene.LOGIN
@@ -101,6 +105,13 @@ class EcardService:
             region=card.region if is_detailed else None,
             card_state=CardState(card.state) if is_detailed else None,
         )
+
+    async def expiry_of(self, code: str) -> datetime | None:
+        return await self._codes.expiry_of(_digest(code))
+
+    async def check_usable(self, ecard_no: str) -> None:
+        """Raises CARD_STATE when card or electronic card cannot be used."""
+        self._demand_usable(*await self._get(ecard_no))
 
     async def _refusal(self, digest: bytes, scene: Scene) -> ProblemError:
         row = await self._codes.get(digest)
@@ -120,6 +131,12 @@ class EcardService:
         card = None if row is None else await CardRepository(self._unit.session).get(row.card_number)
         if row is None or card is None:
             raise ProblemError("NOT_FOUND", "no such electronic card")
+        return row, card
+
+    async def _served(self, ecard_no: str, *, is_locking: bool = False) -> tuple[EcardRow, CardRow]:
+        """For a wallet, which serves its region only; a verifier honours cards from everywhere."""
+        row, card = await self._get(ecard_no, is_locking=is_locking)
+        self._unit.caller.demand_region(card.region, subject=f"ecard:{ecard_no}")
         return row, card
 
     def _demand_usable(self, row: EcardRow, card: CardRow) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from issuance.database import ROW_LOCK, add_unless_taken
 from issuance.sessions.models import CardSessionRow, ExchangeRow
 
 
@@ -14,25 +15,30 @@ class SessionRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, row: CardSessionRow) -> None:
-        self._session.add(row)
-        await self._session.flush()
+    async def add(self, row: CardSessionRow) -> bool:
+        """False when card or application have a running session (the database's own constraints)."""
+        return await add_unless_taken(self._session, row)
+
+    async def subject(self, session_id: str) -> tuple[str | None, str] | None:
+        """Application and card of a session; they never change, so nothing is locked."""
+        query = select(CardSessionRow.application_id, CardSessionRow.reset_information)
+        found = (await self._session.execute(query.where(CardSessionRow.id == session_id))).first()
+        return None if found is None else (found[0], found[1])
 
     async def get(self, session_id: str) -> CardSessionRow | None:
-        """Locked for the rest of the transaction where the database can."""
-        return await self._session.get(CardSessionRow, session_id, with_for_update=True)
+        """Locked for the rest of the transaction."""
+        return await self._session.get(CardSessionRow, session_id, with_for_update=ROW_LOCK)
 
     async def supersede(self, now: datetime, *, application_id: str | None, reset_information: str | None) -> list[str]:
         """End the running sessions of this application and of this card; returns their ids."""
+        theirs = []
+        if application_id is not None:
+            theirs.append(CardSessionRow.application_id == application_id)
+        if reset_information is not None:
+            theirs.append(CardSessionRow.reset_information == reset_information)
         ended = await self._session.scalars(
             update(CardSessionRow)
-            .where(
-                CardSessionRow.state == "running",
-                or_(
-                    CardSessionRow.application_id == application_id,
-                    CardSessionRow.reset_information == reset_information,
-                ),
-            )
+            .where(CardSessionRow.state == "running", or_(false(), *theirs))
             .values(state="superseded", updated_at=now)
             .returning(CardSessionRow.id)
         )

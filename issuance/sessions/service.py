@@ -20,6 +20,7 @@ from cardlib.script import ScriptStep
 from cardlib.spec import Generation
 from cardlib.wire import BatchResponses, CommandBatch, SessionOutcome, SessionReply, SessionStart
 from issuance.applications.models import ApplicationRow
+from issuance.applications.repository import ApplicationRepository
 from issuance.applications.saga import IssuanceSaga
 from issuance.applications.schemas import ApplicationState
 from issuance.applications.service import ApplicationService
@@ -29,10 +30,12 @@ from issuance.problems import ProblemError
 from issuance.sessions.models import CardSessionRow, ExchangeRow
 from issuance.sessions.repository import SessionRepository
 from issuance.sessions.runner import Progress, ScriptDone, ScriptFailed, ScriptRunner
+from issuance.stock.repository import BlankRepository
 from issuance.stock.service import StockService
 from issuance.unit import Unit
 
 _SEED_BYTES = 16
+_BEGIN_TRIES = 5
 _START = 0
 """Pseudo-sequence of the exchange that began the session: no responses, the first reply."""
 
@@ -52,24 +55,36 @@ class CardSessionService:
         return await self._start_personalization(request, reset)
 
     async def answer(self, session_id: str, message: BatchResponses) -> SessionReply:
-        row = await self._sessions.get(session_id)
-        if row is None:
-            raise ProblemError("NOT_FOUND", "no such card session", subject=f"session:{session_id}")
+        row = await self._locked(session_id)
         if row.client_id != self._unit.caller.client_id:
             raise ProblemError("CLIENT_FORBIDDEN", "another terminal's card session", subject=f"session:{session_id}")
         if message.session_id != session_id:
             raise ProblemError("INPUT_INVALID", "session_id differs from the path", subject=f"session:{session_id}")
         if row.state == "superseded":
             raise self._conflict(row, "a newer session has taken over, or the card was written off")
-        kept = await self._sessions.exchange(row.id, message.sequence)
-        if kept is not None and message.sequence == row.sequence - (row.state == "running"):
-            return self._resend(kept, message.responses)
+        if message.sequence == row.sequence - (row.state == "running"):
+            kept = await self._sessions.exchange(row.id, message.sequence)
+            if kept is not None:
+                return self._resend(kept, message.responses)
         if row.state != "running" or message.sequence != row.sequence:
             raise self._conflict(row, f"sequence {row.sequence} is awaited, the session is {row.state}")
         runner = await self._runner(row)
         responses = _decode(message.responses, runner.step)
         progress = await asyncio.to_thread(runner.send, responses)
         return await self._store(row, runner, message.sequence, message.responses, progress)
+
+    async def _locked(self, session_id: str) -> CardSessionRow:
+        """The session, locked after its application and its blank: the order in which a beginning session locks."""
+        subject = await self._sessions.subject(session_id)
+        if subject is not None:
+            application_id, reset = subject
+            if application_id is not None:
+                await ApplicationRepository(self._unit.session).get(application_id)
+            await BlankRepository(self._unit.session).get(reset)
+        row = await self._sessions.get(session_id)
+        if row is None:
+            raise ProblemError("NOT_FOUND", "no such card session", subject=f"session:{session_id}")
+        return row
 
     # -- beginning ----------------------------------------------------------------------------------------------
 
@@ -134,10 +149,6 @@ class CardSessionService:
         application: ApplicationRow | None,
     ) -> SessionReply:
         application_id = None if application is None else application.id
-        superseded = await self._sessions.supersede(
-            self._unit.now, application_id=application_id, reset_information=reset.hex().upper()
-        )
-        self._unit.services.runners.drop(superseded)
         session_id = uuid.uuid4().hex
         row = CardSessionRow(
             id=session_id,
@@ -153,17 +164,34 @@ class CardSessionService:
             started_at=self._unit.now,
             updated_at=self._unit.now,
         )
-        await self._sessions.add(row)
+        superseded = await self._supersede(row)
         await self._unit.audit(
             f"session.{kind}",
             f"blank:{row.reset_information}",
             application_id=application_id,
+            region=region,
             outcome="started",
             detail={"session": session_id, "superseded": superseded},
         )
         runner = ScriptRunner(kind, order, self._unit.services.keys)
         progress = await asyncio.to_thread(runner.start)
         return await self._store(row, runner, _START, (), progress)
+
+    async def _supersede(self, row: CardSessionRow) -> list[str]:
+        """Put the new session in the place of those of its application and card; returns the ids of those.
+
+        A card not in stock has no row to lock, so another session of it may begin between the two statements; it is
+        older then, and superseded as well.
+        """
+        superseded: list[str] = []
+        for _ in range(_BEGIN_TRIES):
+            superseded += await self._sessions.supersede(
+                self._unit.now, application_id=row.application_id, reset_information=row.reset_information
+            )
+            if await self._sessions.add(row):
+                self._unit.services.runners.drop(superseded)
+                return superseded
+        raise ProblemError("CONFLICT", "many sessions of this card begin at once", application_id=row.application_id)
 
     # -- going on -----------------------------------------------------------------------------------------------
 
@@ -225,6 +253,7 @@ class CardSessionService:
             f"session.{row.kind}",
             f"blank:{row.reset_information}",
             application_id=row.application_id,
+            region=row.region,
             outcome=row.failure or "done",
             detail={"session": row.id, "sequence": row.sequence},
         )

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from cardlib.identity import card_number
 from issuance.problems import ProblemError
-from issuance.stock.models import BlankRow, CardNumberRow
+from issuance.stock.models import BlankRow
 from issuance.stock.repository import BlankRepository, CardNumberRepository
 from issuance.stock.schemas import (
     BlankCounts,
@@ -31,20 +31,16 @@ class StockService:
     async def deliver(self, delivery: BlankDelivery) -> Registered:
         """Blanks already known are left as they are, so a delivery may be registered again."""
         self._check_region(delivery.region)
-        wanted = list(dict.fromkeys(delivery.reset_information))
-        known = await self._blanks.known(wanted)
-        rows = [
-            self._blank(reset, delivery.region, delivery.generation, delivery.delivery)
-            for reset in wanted
-            if reset not in known
-        ]
-        await self._blanks.add(rows)
+        wanted = set(delivery.reset_information)
+        added = await self._blanks.add(wanted, delivery.region, delivery.generation, delivery.delivery, self._unit.now)
+        known = len(wanted) - added
         await self._unit.audit(
             "stock.deliver",
             f"delivery:{delivery.delivery}",
-            detail={"added": len(rows), "known": len(known), "region": delivery.region},
+            region=delivery.region,
+            detail={"added": added, "known": known, "region": delivery.region},
         )
-        return Registered(added=len(rows), known=len(known))
+        return Registered(added=added, known=known)
 
     async def add_numbers(self, numbers: NumberRange) -> Registered:
         self._check_region(numbers.region)
@@ -54,35 +50,35 @@ class StockService:
                 "INPUT_INVALID", f"card numbers of {pack.region} begin with {', '.join(pack.number_prefixes)}"
             )
         wanted = [card_number(body) for body in _bodies(numbers.body_from, numbers.count)]
-        known = await self._numbers.known(wanted)
-        now = self._unit.now
-        rows = [
-            CardNumberRow(number=number, region=numbers.region, state="free", registered_at=now, updated_at=now)
-            for number in wanted
-            if number not in known
-        ]
-        await self._numbers.add(rows)
+        added = await self._numbers.add(wanted, numbers.region, self._unit.now)
+        known = len(wanted) - added
         await self._unit.audit(
             "stock.add_numbers",
             f"numbers:{numbers.body_from}",
-            detail={"added": len(rows), "known": len(known), "region": numbers.region},
+            region=numbers.region,
+            detail={"added": added, "known": known, "region": numbers.region},
         )
-        return Registered(added=len(rows), known=len(known))
+        return Registered(added=added, known=known)
 
     async def check_initializable(self, reset_information: str) -> None:
-        """A card in use is never initialised again."""
+        """A card in use is never initialised again, one in stock only by who serves its region."""
+        await self._initializable(reset_information)
+
+    async def _initializable(self, reset_information: str) -> BlankRow | None:
         row = await self._blanks.get(reset_information)
         if row is not None and row.state != "in_stock":
             failure = "ALREADY_ISSUED" if row.state == "used" else "CONFLICT"
             raise ProblemError(failure, f"this card is {row.state}", subject=f"blank:{reset_information}")
+        if row is not None:
+            self._unit.caller.demand_region(row.region, subject=f"blank:{reset_information}")
+        return row
 
     async def register_initialized(self, reset_information: str, region: str, generation: str) -> None:
-        row = await self._blanks.get(reset_information)
-        if row is None:
-            await self._blanks.add([self._blank(reset_information, region, generation, INITIALIZED_HERE)])
+        if await self._blanks.add([reset_information], region, generation, INITIALIZED_HERE, self._unit.now):
             return
-        await self.check_initializable(reset_information)
-        row.region, row.generation, row.updated_at = region, generation, self._unit.now
+        row = await self._initializable(reset_information)
+        if row is not None:
+            row.region, row.generation, row.updated_at = region, generation, self._unit.now
 
     async def reserve(self, application_id: str, region: str, generation: str, reset_information: str) -> str:
         """Bind a blank and a free number to the application; returns the number.
@@ -128,11 +124,13 @@ class StockService:
             raise ProblemError("CONFLICT", "blank or number is not reserved", subject=f"blank:{reset_information}")
 
     async def view(self) -> StockView:
+        """Of the regions this caller serves."""
+        prefix = self._unit.caller.region_prefix
         blanks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-        for region, generation, state, count in await self._blanks.counts():
+        for region, generation, state, count in await self._blanks.counts(prefix):
             blanks[region, generation][state] = count
         numbers: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for region, state, count in await self._numbers.counts():
+        for region, state, count in await self._numbers.counts(prefix):
             numbers[region][state] = count
         return StockView(
             blanks=[BlankCounts(region=r, generation=g, **counts) for (r, g), counts in blanks.items()],
@@ -142,17 +140,6 @@ class StockService:
     def _check_region(self, region: str) -> None:
         self._unit.services.rules.pack(region)
         self._unit.caller.demand_region(region)
-
-    def _blank(self, reset_information: str, region: str, generation: str, delivery: str) -> BlankRow:
-        return BlankRow(
-            reset_information=reset_information,
-            region=region,
-            generation=generation,
-            state="in_stock",
-            delivery=delivery,
-            registered_at=self._unit.now,
-            updated_at=self._unit.now,
-        )
 
 
 def _bodies(first: str, count: int) -> list[str]:

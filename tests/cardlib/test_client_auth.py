@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from joserfc.jwk import OctKey
 
 from cardlib.client_auth import (
     CLOCK_SKEW_S,
+    DEFAULT_AUDIENCE,
     LIFETIME_S,
     AssertionExpiredError,
     ClientAuth,
@@ -62,6 +64,34 @@ def test_another_request_is_refused(request_: tuple[str, str, bytes]) -> None:
         verify_assertion(KEY.assertion(*REQUEST, now=NOW), KEY.public_jwk(), *request_, now=NOW)
 
 
+SIGNED: dict[str, Any] = {"clerk": "clerk-07", "idempotency_key": "chosen-key"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clerk": "clerk-08"},
+        {"clerk": ""},
+        {"idempotency_key": "another-key"},
+        {"idempotency_key": ""},
+        {"audience": "other-centre"},
+    ],
+    ids=str,
+)
+def test_other_headers_and_centres_are_refused(change: dict[str, str]) -> None:
+    token = KEY.assertion(*REQUEST, now=NOW, **SIGNED)
+    verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW, **SIGNED)
+    with pytest.raises(ClientAuthError, match="another request"):
+        verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW, **(SIGNED | change))
+
+
+def test_headers_not_sent_cannot_be_added() -> None:
+    for name in SIGNED:
+        sent = {name: SIGNED[name]}
+        with pytest.raises(ClientAuthError, match="another request"):
+            verify_assertion(KEY.assertion(*REQUEST, now=NOW), KEY.public_jwk(), *REQUEST, now=NOW, **sent)
+
+
 @pytest.mark.parametrize(
     ("offset", "accepted"),
     [
@@ -106,6 +136,9 @@ def _signed(change: dict[str, object]) -> str:
         "htm": "POST",
         "htu": REQUEST[1],
         "bsh": body_digest(REQUEST[2]),
+        "aud": DEFAULT_AUDIENCE,
+        "clk": "",
+        "idk": "",
     }
     kept = {name: value for name, value in (claims | change).items() if value is not None}
     return jwt.encode({"alg": "Ed25519"}, kept, KEY._key, algorithms=["Ed25519"])
@@ -132,6 +165,10 @@ def test_unchanged_claims_pass() -> None:
         {"htu": None},
         {"bsh": None},
         {"bsh": 5},
+        {"aud": None},
+        {"aud": [DEFAULT_AUDIENCE]},
+        {"clk": None},
+        {"idk": None},
         {"iss": None},
         {"iss": "a b"},
         {"iss": "x" * 65},
@@ -173,6 +210,21 @@ def test_key_file_round_trip(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["key"]["d"] not in repr(loaded)
 
 
+def test_key_file_names_the_centre(tmp_path: Path) -> None:
+    path = tmp_path / "client.json"
+    ClientKey.generate("a", "other-centre").save(path)
+    token = ClientKey.load(path).assertion(*REQUEST, now=NOW)
+    jwk = ClientKey.load(path).public_jwk()
+    verify_assertion(token, jwk, *REQUEST, now=NOW, audience="other-centre")
+    document = json.loads(path.read_text())
+    del document["audience"]
+    path.write_text(json.dumps(document))
+    assert ClientKey.load(path).audience == DEFAULT_AUDIENCE
+    path.write_text(json.dumps(document | {"audience": ["a"]}))
+    with pytest.raises(ClientKeyError):
+        ClientKey.load(path)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -211,11 +263,15 @@ def test_httpx_signs_method_path_query_and_body() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         path = request.url.raw_path.decode()
-        seen.append(verify_assertion(token, KEY.public_jwk(), request.method, path, request.content).nonce)
+        headers = {
+            "clerk": request.headers.get("X-Clerk", ""),
+            "idempotency_key": request.headers.get("Idempotency-Key", ""),
+        }
+        seen.append(verify_assertion(token, KEY.public_jwk(), request.method, path, request.content, **headers).nonce)
         return httpx.Response(200)
 
     with httpx.Client(transport=httpx.MockTransport(answer), auth=ClientAuth(KEY), base_url="http://centre") as client:
         client.get("/v1/stock", params={"region": "110000", "q": "一"})
         client.post("/v1/x", json={"a": "中"})
-        client.post("/v1/x")
+        client.post("/v1/x", headers={"X-Clerk": "clerk-07", "Idempotency-Key": "chosen-key"})
     assert len(set(seen)) == 3

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from apdu.channel import T0Channel
 from cardlib.client_auth import ClientAuth, ClientKey
@@ -19,6 +21,7 @@ from issuance.app import create_app
 from issuance.clients.service import bootstrap_client
 from issuance.database import migrate
 from issuance.settings import Settings
+from onecard_cli.__main__ import app
 from simulators.card import CardGone, Faults, Life, SimCard
 from simulators.factory import build_card
 from simulators.personas import load
@@ -59,6 +62,11 @@ class Office:
         headers = {"Idempotency-Key": f"torn-issuance-{number}"}
         return str((await self.ask("POST", "/v1/applications", json=body, headers=headers))["id"])
 
+    async def write_off(self, application: str, card: SimCard) -> None:
+        body = {"reset_information": card.state.historical.hex().upper(), "reason": "chip does not answer"}
+        headers = {"Idempotency-Key": f"write-off-{body['reset_information']}"}
+        await self.ask("POST", f"/v1/applications/{application}/write-off", json=body, headers=headers)
+
     async def session(self, card: SimCard, application: str) -> dict[str, Any]:
         """One card session from start to outcome. Raises CardGone when the card leaves."""
         start = {"kind": "personalization", "atr": card.power_on().hex().upper(), "application_id": application}
@@ -96,10 +104,10 @@ async def office(tmp_path: Path) -> Any:
     migrate(url)
     key = ClientKey.generate("counter-1")
     await bootstrap_client(url, "counter-1", key.public_jwk(), ("operator", "terminal"))
-    app = create_app(Settings(database_url=url), key_service())
-    transport = httpx.ASGITransport(app)
+    service = create_app(Settings(database_url=url), key_service())
+    transport = httpx.ASGITransport(service)
     async with (
-        app.router.lifespan_context(app),
+        service.router.lifespan_context(service),
         httpx.AsyncClient(transport=transport, base_url="http://centre.example", auth=ClientAuth(key)) as http,
     ):
         yield Office(http)
@@ -139,6 +147,25 @@ async def test_every_torn_card_ends_issued_and_accounted_for(office: Office) -> 
     assert len(numbers) == len(cards)
 
 
+@pytest.mark.parametrize("bound", [None, "00FE00000086FE110000000007"])
+def test_the_write_off_command_names_the_bound_card(monkeypatch: pytest.MonkeyPatch, bound: str | None) -> None:
+    orders: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            orders.append(request)
+        return httpx.Response(200, json={"reset_information": bound})
+
+    http = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://centre.example")
+    monkeypatch.setattr("onecard_cli.office.centre", lambda url, client: nullcontext(http))
+    done = CliRunner().invoke(app, ["issuance", "write-off", "0" * 32, "--reason", "chip does not answer", "--final"])
+    assert done.exit_code == (1 if bound is None else 0)
+    assert [json.loads(order.content) for order in orders] == (
+        [] if bound is None else [{"reset_information": bound, "reason": "chip does not answer", "is_final": True}]
+    )
+    assert all(len(order.headers["Idempotency-Key"]) == 32 for order in orders)
+
+
 async def test_a_dead_card_is_written_off_and_another_takes_its_place(office: Office) -> None:
     dead, other = blank(1), blank(2)
     await deliver(office, [dead, other])
@@ -146,7 +173,7 @@ async def test_a_dead_card_is_written_off_and_another_takes_its_place(office: Of
     dead.faults = Faults(tear_after=100)
     with pytest.raises(CardGone):
         await office.session(dead, application)
-    await office.ask("POST", f"/v1/applications/{application}/write-off", json={"reason": "chip does not answer"})
+    await office.write_off(application, dead)
     assert (await office.session(other, application))["status"] == "done"
     blanks, pool = await office.stock()
     assert (blanks["spoiled"], blanks["used"], blanks["in_stock"]) == (1, 1, 0)

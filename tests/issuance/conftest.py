@@ -1,10 +1,15 @@
-"""A centre for tests: the real app over a SQLite file and a soft key service, with a clock that tests set."""
+"""A centre for tests: the real app over a database and a soft key service, with a clock that tests set.
+
+The database is a SQLite file, in tests marked `both_engines` a PostgreSQL one as well.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator, Generator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +18,11 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import create_engine, text
 
 from apdu.response import ResponseApdu
 from apps_catalog.catalog import Catalog, load
-from cardlib.client_auth import ClientKey
+from cardlib.client_auth import ClientAuth, ClientKey
 from cardlib.identity import citizen_number
 from cardlib.script import Script, ScriptError, ScriptStep
 from cardlib.wire import BatchCommand
@@ -28,12 +34,17 @@ from issuance.clients.service import bootstrap_client
 from issuance.database import migrate
 from issuance.sessions import runner
 from issuance.settings import Settings
+from tests.issuance.postgres import Postgres, binaries, running
 
 START = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
 REGION = "110000"
 ROLES = ("operator", "terminal", "wallet", "verifier")
 SECRET_NAME = "测试隐名甲"
 SECRET_NUMBER = citizen_number("99010019900101001")
+
+
+both_engines = pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+"""Runs the test on both database engines; without it a test runs on SQLite."""
 
 
 class Clock:
@@ -47,27 +58,35 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-class ClockedAuth(httpx.Auth):
-    """As `ClientAuth`, on the test's clock."""
-
-    requires_request_body = True
+class ClockedAuth(ClientAuth):
+    """On the test's clock."""
 
     def __init__(self, key: ClientKey, clock: Clock) -> None:
-        self.key = key
-        self._clock = clock
+        super().__init__(key, lambda: clock().timestamp())
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        token = self.key.assertion(
-            request.method, request.url.raw_path.decode(), request.content, self._clock().timestamp()
-        )
-        request.headers["Authorization"] = f"Bearer {token}"
-        yield request
+
+@dataclass(frozen=True)
+class Store:
+    """A test's own database; `stored` gives every byte the engine keeps of it."""
+
+    url: str
+    stored: Callable[[], bytes]
+
+    def sql(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement behind the service's back; returns its rows, if it has any."""
+        engine = create_engine(self.url.replace("+aiosqlite", ""))
+        try:
+            with engine.begin() as connection:
+                result = connection.execute(text(statement), values)
+                return [tuple(row) for row in result] if result.returns_rows else []
+        finally:
+            engine.dispose()
 
 
 @dataclass
 class Centre:
     url: str
-    path: Path
+    store: Store
     keys: KeyService
     clock: Clock
     app: FastAPI
@@ -120,6 +139,13 @@ class Centre:
         return await self.as_("operator").post(
             "/v1/applications", json=application(serial, **change), headers={"Idempotency-Key": key}
         )
+
+    async def write_off(
+        self, application_id: str, blank: str, *, by: str = "terminal", **change: Any
+    ) -> httpx.Response:
+        headers = {"Idempotency-Key": change.pop("key", f"write-off-{blank}")}
+        body = {"reset_information": blank, "reason": "chip is dead"} | change
+        return await self.as_(by).post(f"/v1/applications/{application_id}/write-off", json=body, headers=headers)
 
     async def start(self, application_id: str, card_atr: str, terminal: str = "terminal") -> httpx.Response:
         body = {"kind": "personalization", "atr": card_atr, "application_id": application_id}
@@ -239,31 +265,77 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client_keys(empty_database: Path) -> dict[str, ClientKey]:
     """One client of each role, registered in the database that tests start from."""
     made = {role: ClientKey.generate(role) for role in ROLES}
-
-    async def register() -> None:
-        for role, key in made.items():
-            url = f"sqlite+aiosqlite:///{empty_database}"
-            await bootstrap_client(url, role, key.public_jwk(), (role,), clock=Clock())
-
-    asyncio.run(register())
+    asyncio.run(_register(f"sqlite+aiosqlite:///{empty_database}", made))
     return made
+
+
+async def _register(url: str, keys: dict[str, ClientKey]) -> None:
+    for role, key in keys.items():
+        await bootstrap_client(url, role, key.public_jwk(), (role,), clock=Clock())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One private server for all tests of a process; none installed is a reason to skip, in CI to fail."""
+    programs = binaries()
+    if programs is None:
+        problem = "no PostgreSQL server is installed (Debian package postgresql)"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have PostgreSQL: {problem}", pytrace=False)
+        pytest.skip(problem)
+    with running(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres, client_keys: dict[str, ClientKey]) -> str:
+    """A migrated database with the same clients as `empty_database`."""
+    name = "template_onecard"
+    postgres.create(name)
+    migrate(postgres.url(name))
+    asyncio.run(_register(postgres.url(name), client_keys))
+    return name
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """Set by `both_engines`."""
+    chosen: str = getattr(request, "param", "sqlite")
+    return chosen
+
+
+@pytest.fixture
+def store(
+    engine: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    empty_database: Path,
+    client_keys: dict[str, ClientKey],
+) -> Iterator[Store]:
+    if engine == "sqlite":
+        path = tmp_path / "issuance.db"
+        shutil.copy(empty_database, path)
+        yield Store(f"sqlite+aiosqlite:///{path}", lambda: b"".join(file.read_bytes() for file in tmp_path.iterdir()))
+        return
+    template: str = request.getfixturevalue("postgres_template")
+    server: Postgres = request.getfixturevalue("postgres")
+    name = uuid.uuid4().hex
+    server.create(name, template)
+    yield Store(server.url(name), lambda: server.stored(name))
+    server.drop(name)
 
 
 @pytest.fixture
 async def centre(
-    tmp_path: Path,
-    empty_database: Path,
+    store: Store,
     client_keys: dict[str, ClientKey],
     keys: KeyService,
     catalog: Catalog,
     orders: list[dict[str, Any]],
 ) -> AsyncIterator[Centre]:
-    path = tmp_path / "issuance.db"
-    shutil.copy(empty_database, path)
-    url = f"sqlite+aiosqlite:///{path}"
     clock = Clock()
-    app = create_app(Settings(database_url=url), keys, clock=clock, catalog=catalog)
-    centre = Centre(url, path, keys, clock, app, dict(client_keys))
+    app = create_app(Settings(database_url=store.url), keys, clock=clock, catalog=catalog)
+    centre = Centre(store.url, store, keys, clock, app, dict(client_keys))
     try:
         yield centre
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cardlib.identity import card_number, citizen_number
-from tests.issuance.conftest import Centre, application, ok, refused
+from tests.issuance.conftest import Centre, application, both_engines, ok, refused, reset
 
 
 async def test_apply_and_view(centre: Centre) -> None:
@@ -21,6 +21,7 @@ async def test_apply_and_view(centre: Centre) -> None:
     assert ok(await centre.as_("terminal").get(f"/v1/applications/{created['id']}")) == created
 
 
+@both_engines
 async def test_same_key_same_answer_other_body_conflict(centre: Centre) -> None:
     first = ok(await centre.apply(1, key="key-0000001"), 201)
     assert ok(await centre.apply(1, key="key-0000001"), 201) == first
@@ -53,17 +54,20 @@ async def test_one_open_application_per_person(centre: Centre) -> None:
     assert created["id"] in body["detail"]
 
 
+@both_engines
 async def test_parallel_applications_of_a_person(centre: Centre) -> None:
     answers = await asyncio.gather(*(centre.apply(1, key=f"parallel-{n}") for n in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
 
 
+@both_engines
 async def test_parallel_requests_with_one_key(centre: Centre) -> None:
     answers = await asyncio.gather(*(centre.apply(1, key="parallel-same") for _ in range(8)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
+@both_engines
 async def test_no_second_card_while_one_lives(centre: Centre) -> None:
     await centre.stock()
     await centre.issue(1)
@@ -114,10 +118,30 @@ async def test_card_class_follows_the_age(centre: Centre, born: str, expected: s
         {"DF01EF05": {"20": "not a code"}},
         {"DF01EF05": {"20": {"20": "1"}}},
         {"DF01EF05": {"20": None, "0E": ["x"]}},
+        {"DF06EF05": {"C0": "1"}},  # an optional application: the card has none
+        {"DF01EF08": {"2B": "7"}},  # not a file of records
+        {"DF03EF19": {"79": [{}] * 5}},
     ],
 )
 async def test_items_must_fit_the_card(centre: Centre, items: dict[str, Any]) -> None:
     refused(await centre.apply(1, items=items), "INPUT_INVALID", 400)
+
+
+async def test_an_item_may_be_repeated(centre: Centre, orders: list[dict[str, Any]]) -> None:
+    (card,) = await centre.stock()
+    items = {"DF03EF19": {"79": [{"scheme": "110"}, {"scheme": "310"}]}}
+    application_id = ok(await centre.apply(1, items=items), 201)["id"]
+    ok(await centre.start(application_id, card), 201)
+    assert orders[0]["items"] == items
+
+
+async def test_shape_errors_echo_no_name_the_caller_made_up(centre: Centre) -> None:
+    items = {"张三 990100199001010012": {}, "DF01EF05": {"李四": "1"}}
+    body = refused(await centre.apply(1, items=items, 王五=1), "INPUT_INVALID", 422)
+    assert sorted(field["location"] for field in body["fields"]) == ["body", "body.items", "body.items"]
+    headers = {"Content-Type": "application/json"}
+    odd = await centre.as_("operator").post("/v1/blanks", content=b'{"\\ud800":1}', headers=headers)
+    refused(odd, "INPUT_INVALID", 422)
 
 
 async def test_shape_errors_echo_no_value(centre: Centre) -> None:
@@ -127,12 +151,12 @@ async def test_shape_errors_echo_no_value(centre: Centre) -> None:
     refused(await centre.apply(1, surprise=1), "INPUT_INVALID", 422)
 
 
+@both_engines
 async def test_write_off_frees_the_application(centre: Centre, orders: list[dict[str, Any]]) -> None:
     first, second = await centre.stock(blanks=2, numbers=2)
     application_id = ok(await centre.apply(1), 201)["id"]
     batch = ok(await centre.start(application_id, first), 201)["batch"]
-    path = f"/v1/applications/{application_id}/write-off"
-    after = ok(await centre.as_("terminal").post(path, json={"reason": "chip is dead"}))
+    after = ok(await centre.write_off(application_id, reset(1)))
     assert (after["state"], after["card_number"], after["reset_information"]) == ("checked", None, None)
     assert after["steps"][-1]["step"] == "write_off"
     refused(await centre.answer(batch["session_id"], 1, ["9000"]), "CONFLICT", 409)
@@ -143,15 +167,40 @@ async def test_write_off_frees_the_application(centre: Centre, orders: list[dict
         {"region": "110000", "generation": "3.0", "in_stock": 0, "reserved": 0, "used": 1, "spoiled": 1}
     ]
     assert stock["card_numbers"] == [{"region": "110000", "free": 0, "reserved": 0, "used": 1, "void": 1}]
-    refused(await centre.as_("terminal").post(path, json={"reason": "again"}), "APPLICATION_STATE", 409)
+    refused(await centre.write_off(application_id, reset(2), key="issued-already"), "APPLICATION_STATE", 409)
+
+
+@both_engines
+async def test_repeated_write_off_spares_the_next_card(centre: Centre) -> None:
+    first, second = await centre.stock(blanks=2, numbers=2)
+    application_id = ok(await centre.apply(1), 201)["id"]
+    ok(await centre.start(application_id, first), 201)
+    answer = await centre.write_off(application_id, reset(1))
+    assert "idempotency-replayed" not in answer.headers
+    again = ok(await centre.start(application_id, second), 201)
+    repeated = await centre.write_off(application_id, reset(1))
+    assert ok(repeated) == ok(answer)
+    assert repeated.headers["idempotency-replayed"] == "true"
+    refused(await centre.write_off(application_id, reset(1), key="another-try"), "CARD_MISMATCH", 409)
+    refused(await centre.write_off(application_id, reset(2)[:-1], key="another-try"), "INPUT_INVALID", 422)
+    stock = ok(await centre.as_("operator").get("/v1/stock"))["blanks"][0]
+    assert (stock["spoiled"], stock["reserved"]) == (1, 1)
+    assert (await centre.run(again))["status"] == "done"
+
+
+async def test_write_off_forgets_the_script_once_it_is_stored(centre: Centre) -> None:
+    (card,) = await centre.stock()
+    application_id = ok(await centre.apply(1), 201)["id"]
+    session_id = ok(await centre.start(application_id, card), 201)["batch"]["session_id"]
+    ok(await centre.write_off(application_id, reset(1)))
+    assert centre.app.state.services.runners.take(session_id, 1) is None
 
 
 async def test_final_write_off_ends_the_application(centre: Centre) -> None:
     (card,) = await centre.stock()
     application_id = ok(await centre.apply(1), 201)["id"]
     ok(await centre.start(application_id, card), 201)
-    path = f"/v1/applications/{application_id}/write-off"
-    ended = ok(await centre.as_("operator").post(path, json={"reason": "went home", "is_final": True}))
+    ended = ok(await centre.write_off(application_id, reset(1), by="operator", is_final=True))
     assert ended["state"] == "written_off"
     refused(await centre.start(application_id, card), "APPLICATION_STATE", 409)
     ok(await centre.apply(1, key="new-start"), 201)

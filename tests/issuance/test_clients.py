@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
 
 from cardlib.client_auth import ClientKey
+from issuance.app import create_app
+from issuance.clients.repository import ClientRepository
 from issuance.clients.service import bootstrap_client
 from issuance.problems import ProblemError
-from tests.issuance.conftest import REGION, Centre, ClockedAuth, application, ok, refused, reset
+from issuance.settings import Settings
+from tests.issuance.conftest import REGION, Centre, ClockedAuth, application, both_engines, ok, refused, reset
 
 JWK = ClientKey.generate("x").public_jwk()
 
@@ -42,6 +49,7 @@ async def test_roles(centre: Centre) -> None:
         refused(await centre.as_("wallet").request(method, url, json={}), "CLIENT_FORBIDDEN", 403)
 
 
+@both_engines
 async def test_replay_is_refused(centre: Centre) -> None:
     key = centre.client_keys["operator"]
     token = key.assertion("GET", "/v1/stock", b"", centre.clock().timestamp())
@@ -83,6 +91,7 @@ async def test_encoded_path_and_query_are_signed_as_sent(centre: Centre) -> None
     refused(await centre.as_("operator").get("/v1/cards/A%30000001-1"), "NOT_FOUND", 404)
 
 
+@both_engines
 async def test_register_and_suspend(centre: Centre) -> None:
     new = ClientKey.generate("kiosk-1")
     body = {
@@ -103,7 +112,14 @@ async def test_register_and_suspend(centre: Centre) -> None:
     assert ok(await operator.post("/v1/clients/kiosk-1/suspend"))["status"] == "suspended"
     refused(await centre.as_("kiosk-1").get("/v1/stock"), "CLIENT_UNKNOWN", 401)
     refused(await operator.post("/v1/clients", json=body), "CONFLICT", 409)
+    assert "suspended" in refused(await operator.post("/v1/clients", json=body), "CONFLICT", 409)["detail"]
     refused(await operator.post("/v1/clients/nobody/suspend"), "NOT_FOUND", 404)
+    refused(await operator.post(f"/v1/clients/{'y' * 65}/suspend"), "INPUT_INVALID", 422)
+
+
+async def test_operator_cannot_suspend_itself(centre: Centre) -> None:
+    refused(await centre.as_("operator").post("/v1/clients/operator/suspend"), "CONFLICT", 409)
+    ok(await centre.as_("operator").get("/v1/clients"))
 
 
 async def test_private_half_is_not_accepted_silently(centre: Centre) -> None:
@@ -111,6 +127,7 @@ async def test_private_half_is_not_accepted_silently(centre: Centre) -> None:
     refused(await centre.as_("operator").post("/v1/clients", json=body), "INPUT_INVALID", 422)
 
 
+@both_engines
 async def test_region_limits_a_client(centre: Centre) -> None:
     await centre.register("tianjin", ("operator", "terminal"), "120000")
     await centre.register("district-1", ("operator",), "110105")
@@ -145,6 +162,117 @@ async def test_clerk_is_recorded(centre: Centre) -> None:
     refused(bad, "INPUT_INVALID", 400)
 
 
+@pytest.mark.parametrize(
+    ("signed", "sent"),
+    [
+        ({}, {"X-Clerk": "somebody-else"}),
+        ({"X-Clerk": "clerk-07"}, {"X-Clerk": "somebody-else"}),
+        ({"X-Clerk": "clerk-07"}, {}),
+        ({}, {"Idempotency-Key": "another-key"}),
+        ({"Idempotency-Key": "chosen-key"}, {"Idempotency-Key": "another-key"}),
+        ({"Idempotency-Key": "chosen-key"}, {}),
+    ],
+)
+async def test_headers_on_the_way_cannot_be_changed(
+    centre: Centre, signed: dict[str, str], sent: dict[str, str]
+) -> None:
+    auth = ClockedAuth(centre.client_keys["operator"], centre.clock)
+    request = httpx.Request("GET", "http://centre/v1/stock", headers=signed)
+    next(auth.auth_flow(request))
+    headers = {"Authorization": request.headers["Authorization"]}
+    refused(await centre.anyone().get("/v1/stock", headers=headers | sent), "CLIENT_UNKNOWN", 401)
+    request = httpx.Request("GET", "http://centre/v1/stock", headers=signed)
+    next(auth.auth_flow(request))
+    headers = {"Authorization": request.headers["Authorization"]}
+    ok(await centre.anyone().get("/v1/stock", headers=headers | signed))
+
+
+async def test_assertion_for_another_centre(centre: Centre) -> None:
+    settings = Settings(database_url=centre.url, centre_id="other-centre")
+    other = create_app(settings, centre.keys, clock=centre.clock, catalog=centre.app.state.services.catalog)
+    key = centre.client_keys["operator"]
+    for audience, accepted in (("onecard-issuance", False), ("other-centre", True)):
+        auth = ClockedAuth(dataclasses.replace(key, audience=audience), centre.clock)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(other), base_url="http://other", auth=auth
+        ) as client:
+            answer = await client.get("/v1/stock")
+            _ = ok(answer) if accepted else refused(answer, "CLIENT_UNKNOWN", 401)
+    await other.state.services.database.close()
+
+
+class HeldRequest:
+    """A request whose body is held open until `release` is set."""
+
+    def __init__(self, centre: Centre, path: str, token: str) -> None:
+        self.release = asyncio.Event()
+        self.status = 0
+        self._app = centre.app
+        self._scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"authorization", f"Bearer {token}".encode()), (b"transfer-encoding", b"chunked")],
+        }
+
+    async def run(self) -> None:
+        await self._app(self._scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        await self.release.wait()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: Any) -> None:
+        self.status = message.get("status", self.status)
+
+
+async def test_held_body_does_not_keep_an_assertion_alive(centre: Centre) -> None:
+    key = centre.client_keys["operator"]
+    held = HeldRequest(centre, "/v1/clients", key.assertion("GET", "/v1/clients", b"", centre.clock().timestamp()))
+    task = asyncio.create_task(held.run())
+    await asyncio.sleep(0.01)
+    centre.clock.advance(3600)
+    held.release.set()
+    await task
+    assert held.status == 401
+
+
+async def test_nonce_outlives_a_request_that_waited_for_the_database(centre: Centre) -> None:
+    database, now = centre.app.state.services.database, centre.clock()
+    expires_at = now + timedelta(seconds=90)
+    for nonce, moment in (("a" * 16, now), ("b" * 16, now + timedelta(seconds=120))):
+        async with database.transaction() as session:
+            assert await ClientRepository(session).use_nonce("operator", nonce, expires_at, moment)
+    async with database.transaction() as session:
+        assert not await ClientRepository(session).use_nonce("operator", "a" * 16, expires_at, now)
+
+
+async def test_body_must_arrive_in_time(centre: Centre) -> None:
+    settings = Settings(database_url=centre.url, body_timeout_s=0.05)
+    centre.old_apps.append(centre.app)
+    centre.app = create_app(settings, centre.keys, clock=centre.clock, catalog=centre.app.state.services.catalog)
+    key = centre.client_keys["operator"]
+    held = HeldRequest(centre, "/v1/clients", key.assertion("GET", "/v1/clients", b"", centre.clock().timestamp()))
+    async with asyncio.timeout(5):
+        await held.run()
+    assert held.status == 408
+
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    headers = {"Content-Type": "application/json"}
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(centre.app), base_url="http://centre")
+    refused(await client.post("/v1/blanks", content=drip(), headers=headers), "TIMEOUT", 408)
+
+
+@both_engines
 async def test_bootstrap_is_idempotent_and_guards_the_id(centre: Centre) -> None:
     key = ClientKey.generate("first")
     for _ in range(2):

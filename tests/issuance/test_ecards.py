@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import sqlite3
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from tests.issuance.conftest import Centre, ok, refused
+from tests.issuance.conftest import Centre, both_engines, ok, refused
 
 
 @pytest.fixture
@@ -70,6 +69,7 @@ async def test_once_only(centre: Centre, ecard_no: str) -> None:
     refused(await _validate(centre, code), "CODE_USED", 409)
 
 
+@both_engines
 async def test_twenty_at_once_accept_one(centre: Centre, ecard_no: str) -> None:
     code = (await _code(centre, ecard_no))["code"]
     answers = await asyncio.gather(*(_validate(centre, code) for _ in range(20)))
@@ -87,6 +87,7 @@ async def test_sixty_seconds(centre: Centre, ecard_no: str, seconds: float, acce
         refused(await _validate(centre, code), "CODE_EXPIRED", 410)
 
 
+@both_engines
 async def test_newer_code_cancels_the_older_of_its_scene(centre: Centre, ecard_no: str) -> None:
     old, pay, new = [(await _code(centre, ecard_no, scene))["code"] for scene in ("identity", "payment", "identity")]
     refused(await _validate(centre, old), "CODE_EXPIRED", 410)
@@ -109,6 +110,7 @@ async def test_unknown_codes(centre: Centre, ecard_no: str, change: Any) -> None
     ok(await _validate(centre, code))
 
 
+@both_engines
 async def test_same_key_same_answer(centre: Centre, ecard_no: str) -> None:
     code = (await _code(centre, ecard_no))["code"]
     first = ok(await _validate(centre, code, key="validation-1"))
@@ -118,11 +120,29 @@ async def test_same_key_same_answer(centre: Centre, ecard_no: str) -> None:
     refused(await _validate(centre, "OC1.other", key="validation-1"), "IDEMPOTENCY_CONFLICT", 409)
 
 
+async def test_answer_lives_no_longer_than_the_code(centre: Centre, ecard_no: str) -> None:
+    code = (await _code(centre, ecard_no))["code"]
+    centre.clock.advance(40)
+    first = await _validate(centre, code, key="validation-1")
+    assert "idempotency-replayed" not in first.headers
+    centre.clock.advance(19)
+    again = await _validate(centre, code, key="validation-1")
+    assert (ok(again), again.headers["idempotency-replayed"]) == (ok(first), "true")
+    centre.clock.advance(1)
+    refused(await _validate(centre, code, key="validation-1"), "CODE_USED", 409)
+
+
+async def test_answer_is_not_repeated_for_a_card_lost_meanwhile(centre: Centre, ecard_no: str) -> None:
+    code = (await _code(centre, ecard_no))["code"]
+    ok(await _validate(centre, code, key="validation-1"))
+    centre.store.sql("UPDATE cards SET state = '2'")
+    refused(await _validate(centre, code, key="validation-1"), "CARD_STATE", 409)
+
+
+@both_engines
 async def test_lost_card_shows_no_code(centre: Centre, ecard_no: str) -> None:
     code = (await _code(centre, ecard_no))["code"]
-    with sqlite3.connect(centre.path) as connection:
-        connection.execute("UPDATE cards SET state = '2'")
-    connection.close()
+    centre.store.sql("UPDATE cards SET state = '2'")
     refused(await _validate(centre, code), "CARD_STATE", 409)
     refused(
         await centre.as_("wallet").post(f"/v1/ecards/{ecard_no}/codes", json={"scene": "identity"}), "CARD_STATE", 409
@@ -135,9 +155,10 @@ async def test_unknown_ecard(centre: Centre) -> None:
     refused(await centre.as_("wallet").post(f"/v1/ecards/{'0' * 32}/codes", json=body), "NOT_FOUND", 404)
 
 
+@both_engines
 async def test_database_cannot_show_a_code(centre: Centre, ecard_no: str) -> None:
     code = (await _code(centre, ecard_no))["code"]
-    assert code.encode() not in b"".join(file.read_bytes() for file in centre.path.parent.iterdir())
+    assert code.encode() not in centre.store.stored()
 
 
 async def test_use_and_refusal_are_audited(centre: Centre, ecard_no: str) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 
 import pytest
 
 from issuance.sealing import Sealer
-from tests.issuance.conftest import SECRET_NAME, SECRET_NUMBER, Centre, ok, refused, reset
+from tests.issuance.conftest import SECRET_NAME, SECRET_NUMBER, Centre, both_engines, ok, refused, reset
 
 
-def _everything_stored(centre: Centre) -> bytes:
-    return b"".join(file.read_bytes() for file in centre.path.parent.iterdir())
-
-
+@both_engines
 async def test_no_personal_data_in_database_or_logs(centre: Centre, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     await centre.stock()
@@ -32,7 +28,7 @@ async def test_no_personal_data_in_database_or_logs(centre: Centre, caplog: pyte
     code = ok(await wallet.post(f"/v1/ecards/{result['ecard_no']}/codes", json={"scene": "identity"}), 201)["code"]
     body = {"code": code, "scene": "identity"}
     ok(await verifier.post("/v1/ecard-codes/validate", json=body, headers={"Idempotency-Key": "validation"}))
-    stored = _everything_stored(centre)
+    stored = centre.store.stored()
     logged = caplog.text.encode() + b"".join(repr(record.__dict__).encode() for record in caplog.records)
     for secret in (SECRET_NAME, SECRET_NUMBER, SECRET_NUMBER[6:], "19900101", "保密路", code):
         for form in (secret.encode(), secret.encode("gb18030"), secret.encode().hex().encode(), repr(secret).encode()):
@@ -48,14 +44,13 @@ async def test_card_number_is_not_logged(centre: Centre, caplog: pytest.LogCaptu
     assert "A00000011" not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("issuance"))
 
 
+@both_engines
 async def test_sealed_data_belongs_to_its_row(centre: Centre) -> None:
     for serial in (1, 2):
         ok(await centre.apply(serial), 201)
-    with sqlite3.connect(centre.path) as connection:
-        (_, one), (second, _) = connection.execute("SELECT id, sealed FROM persons").fetchall()
-        connection.execute("UPDATE persons SET sealed = ? WHERE id = ?", (one, second))
-        (application_id,) = connection.execute("SELECT id FROM applications WHERE person_id = ?", (second,)).fetchone()
-    connection.close()
+    (_, one), (second, _) = centre.store.sql("SELECT id, sealed FROM persons")
+    centre.store.sql("UPDATE persons SET sealed = :one WHERE id = :second", one=one, second=second)
+    ((application_id,),) = centre.store.sql("SELECT id FROM applications WHERE person_id = :second", second=second)
     answer = await centre.as_("operator").get(f"/v1/applications/{application_id}")
     assert answer.status_code == 500
     assert answer.json()["detail"] == ""

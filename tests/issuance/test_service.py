@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import create_engine
 
 from cardlib.failures import FailureCode, describe
@@ -19,7 +18,7 @@ from issuance.app import create_app
 from issuance.database import Database, UtcDateTime, migrate
 from issuance.problems import problem_response, response_for
 from issuance.settings import Settings
-from tests.issuance.conftest import START, Centre, Clock, ok, refused
+from tests.issuance.conftest import START, Centre, Clock, both_engines, ok, refused
 
 
 async def test_description_is_complete(centre: Centre) -> None:
@@ -85,6 +84,7 @@ async def test_catalog_is_open_and_cacheable(centre: Centre) -> None:
     refused(await anyone.get("/v1/catalog"), "INPUT_INVALID", 422)
 
 
+@both_engines
 async def test_health(centre: Centre) -> None:
     assert ok(await centre.anyone().get("/healthz"))["status"] == "ok"
 
@@ -98,7 +98,9 @@ async def test_database_away_is_a_problem(tmp_path: Path, keys: KeyService) -> N
 
 async def test_routing_errors_are_problems(centre: Centre) -> None:
     refused(await centre.anyone().get("/v1/nothing"), "NOT_FOUND", 404)
-    refused(await centre.anyone().delete("/v1/stock"), "INPUT_INVALID", 405)
+    answer = await centre.anyone().delete("/v1/stock")
+    refused(answer, "INPUT_INVALID", 405)
+    assert answer.headers["allow"] == "GET"
 
 
 async def test_metrics(centre: Centre) -> None:
@@ -108,11 +110,29 @@ async def test_metrics(centre: Centre) -> None:
 
 
 async def test_metrics_token(centre: Centre) -> None:
-    settings = Settings(database_url=centre.url, metrics_token=SecretStr("scraper"))
+    settings = Settings(database_url=centre.url, metrics_token=SecretStr("scraper-of-tests"))
     app = create_app(settings, centre.keys, clock=centre.clock)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://centre") as client:
-        assert (await client.get("/metrics", headers={"Authorization": "Bearer scraper"})).status_code == 200
-        refused(await client.get("/metrics", headers={"Authorization": "Bearer scrapes"}), "CLIENT_UNKNOWN", 401)
+        assert (await client.get("/metrics", headers={"Authorization": "Bearer scraper-of-tests"})).status_code == 200
+        refused(
+            await client.get("/metrics", headers={"Authorization": "Bearer scraper-of-testz"}), "CLIENT_UNKNOWN", 401
+        )
+    await app.state.services.database.close()
+
+
+def test_no_token_is_empty_or_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONECARD_ISSUANCE_METRICS_TOKEN", "")
+    assert Settings().metrics_token is None
+    for short in ("", "123456789012345"):
+        with pytest.raises(ValidationError, match="metrics_token"):
+            Settings(metrics_token=SecretStr(short))
+
+
+async def test_empty_bearer_opens_nothing(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONECARD_ISSUANCE_METRICS_TOKEN", "")
+    app = create_app(Settings(database_url=centre.url), centre.keys, clock=centre.clock)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://centre") as client:
+        refused(await client.get("/metrics", headers={"Authorization": "Bearer "}), "CLIENT_UNKNOWN", 401)
     await app.state.services.database.close()
 
 
@@ -130,6 +150,7 @@ def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
     migrate(url)
 
 
+@both_engines
 async def test_transaction_rolls_back_whole(centre: Centre) -> None:
     database: Database = centre.app.state.services.database
     row = models.BlankRow(
@@ -150,11 +171,10 @@ async def test_transaction_rolls_back_whole(centre: Centre) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail_half_way()
-    with sqlite3.connect(centre.path) as connection:
-        assert connection.execute("SELECT count(*) FROM blanks").fetchone() == (0,)
-    connection.close()
+    assert centre.store.sql("SELECT count(*) FROM blanks") == [(0,)]
 
 
+@both_engines
 async def test_times_keep_their_zone(centre: Centre) -> None:
     database: Database = centre.app.state.services.database
     async with database.transaction(is_reading=True) as session:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event
 
 from cardlib.wire import SessionReply
 from issuance.sessions import runner
-from tests.issuance.conftest import Centre, atr, ok, refused, reset
+from tests.issuance.conftest import Centre, atr, both_engines, ok, refused, reset
 
 REAL_SCRIPTS = dict(runner.SCRIPTS)
 
@@ -25,6 +25,7 @@ async def _state(centre: Centre, application_id: str) -> dict[str, Any]:
     return state
 
 
+@both_engines
 async def test_card_is_issued(centre: Centre, orders: list[dict[str, Any]]) -> None:
     (card,) = await centre.stock()
     application_id = await _application(centre)
@@ -70,6 +71,7 @@ async def test_issue_date_is_the_date_in_china(centre: Centre, orders: list[dict
     assert orders[0]["issue_date"] == "20260106"
 
 
+@both_engines
 async def test_repeated_answer_gets_the_stored_reply(centre: Centre) -> None:
     (card,) = await centre.stock()
     first = ok(await centre.start(await _application(centre), card), 201)["batch"]
@@ -93,6 +95,7 @@ async def test_parallel_repeats_advance_once(centre: Centre, orders: list[dict[s
     assert len(orders) == 1
 
 
+@both_engines
 async def test_session_outlives_the_process(centre: Centre, orders: list[dict[str, Any]]) -> None:
     (card,) = await centre.stock()
     reply = ok(await centre.start(await _application(centre), card), 201)
@@ -105,6 +108,7 @@ async def test_session_outlives_the_process(centre: Centre, orders: list[dict[st
     assert orders[0] == orders[1] == orders[2]
 
 
+@both_engines
 async def test_failed_commit_leaves_no_runner_ahead(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     (card,) = await centre.stock()
     reply = ok(await centre.start(await _application(centre), card), 201)
@@ -154,6 +158,7 @@ async def test_fewer_answers_than_commands(centre: Centre) -> None:
     assert outcome["failure"] == "CARD_REMOVED"
 
 
+@both_engines
 async def test_newer_session_supersedes(centre: Centre) -> None:
     (card,) = await centre.stock()
     application_id = await _application(centre)
@@ -163,6 +168,7 @@ async def test_newer_session_supersedes(centre: Centre) -> None:
     assert (await centre.run(new))["status"] == "done"
 
 
+@both_engines
 async def test_issued_application_tells_its_outcome_again(centre: Centre) -> None:
     cards = await centre.stock(blanks=2, numbers=2)
     application_id = await _application(centre)
@@ -186,6 +192,7 @@ async def test_blank_of_another_application_region_or_generation(centre: Centre)
     assert (await _state(centre, second))["card_number"] is None
 
 
+@both_engines
 async def test_last_number_goes_to_one(centre: Centre) -> None:
     cards = await centre.stock(blanks=2, numbers=1)
     ids = [await _application(centre, 1), await _application(centre, 2)]
@@ -197,6 +204,7 @@ async def test_last_number_goes_to_one(centre: Centre) -> None:
     assert stock["blanks"][0]["in_stock"] == stock["blanks"][0]["reserved"] == 1
 
 
+@both_engines
 async def test_initialization_registers_the_blank(centre: Centre) -> None:
     body = {"kind": "initialization", "atr": atr(7), "generation": "2.0", "region": "130000"}
     for _ in range(2):  # a blank still in stock may be initialised again

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from typing import Any
 
 import pytest
 
 from cardlib.identity import validate_card_number
-from tests.issuance.conftest import Centre, atr, ok, refused, reset
+from tests.issuance.conftest import Centre, atr, both_engines, ok, refused, reset
 
 
+@both_engines
 async def test_delivery_twice_changes_nothing(centre: Centre) -> None:
     body = {"delivery": "d1", "region": "110000", "reset_information": [reset(1), reset(2), reset(1)]}
     post = centre.as_("operator").post
@@ -37,9 +37,7 @@ async def test_odd_deliveries(centre: Centre, body: dict[str, Any], code: str, s
 async def test_numbers_have_check_characters(centre: Centre) -> None:
     body = {"region": "110000", "body_from": "AB000098", "count": 5}
     assert ok(await centre.as_("operator").post("/v1/card-numbers", json=body), 201) == {"added": 5, "known": 0}
-    with sqlite3.connect(centre.path) as connection:
-        numbers = [row[0] for row in connection.execute("SELECT number FROM card_numbers ORDER BY number")]
-    connection.close()
+    numbers = [row[0] for row in centre.store.sql("SELECT number FROM card_numbers ORDER BY number")]
     assert [number[:8] for number in numbers] == [f"AB0000{n}" for n in ("98", "99")] + [
         f"AB0001{n:02}" for n in range(3)
     ]
@@ -70,6 +68,27 @@ async def test_a_city_may_draw_on_its_province(centre: Centre) -> None:
     assert stock["card_numbers"][0]["reserved"] == 1
 
 
+async def test_initialization_moves_no_blank_of_another_region(centre: Centre) -> None:
+    await centre.register("tianjin", ("terminal",), "120000")
+    await centre.stock(blanks=1, numbers=0)
+    before = ok(await centre.as_("operator").get("/v1/stock"))
+    body = {"kind": "initialization", "atr": atr(1), "region": "120000"}
+    refused(await centre.as_("tianjin").post("/v1/card-sessions", json=body), "CLIENT_FORBIDDEN", 403)
+    assert ok(await centre.as_("operator").get("/v1/stock")) == before
+
+
+async def test_blank_delivered_during_its_initialization_elsewhere_stays(centre: Centre) -> None:
+    await centre.register("tianjin", ("terminal",), "120000")
+    body = {"kind": "initialization", "atr": atr(1), "region": "120000"}
+    batch = ok(await centre.as_("tianjin").post("/v1/card-sessions", json=body), 201)["batch"]
+    await centre.stock(blanks=1, numbers=0)
+    batch = ok(await centre.answer(batch["session_id"], 1, ["9000"], terminal="tianjin"))["batch"]
+    last = await centre.answer(batch["session_id"], 2, ["9000"] * 3, terminal="tianjin")
+    refused(last, "CLIENT_FORBIDDEN", 403)
+    assert ok(await centre.as_("operator").get("/v1/stock"))["blanks"][0]["region"] == "110000"
+
+
+@both_engines
 async def test_nothing_is_lost_or_doubled(centre: Centre) -> None:
     """Many people, one of whom fails, one writes off, one pulls out: counts always add up."""
     dice = random.Random(1)
@@ -77,12 +96,12 @@ async def test_nothing_is_lost_or_doubled(centre: Centre) -> None:
     await centre.stock(blanks, numbers)
     ids = [ok(await centre.apply(serial), 201)["id"] for serial in range(1, people + 1)]
     bound: dict[str, str] = {}
-    for _ in range(30):
+    for turn in range(30):
         application_id = dice.choice(ids)
         act = dice.choice(("issue", "fail", "fail", "begin", "begin", "write_off", "write_off_final"))
         if act.startswith("write_off"):
-            body = {"reason": "test", "is_final": act.endswith("final")}
-            await centre.as_("operator").post(f"/v1/applications/{application_id}/write-off", json=body)
+            blank = bound.get(application_id, atr(1))[8:]
+            await centre.write_off(application_id, blank, key=f"write-off-{turn}", is_final=act.endswith("final"))
         else:
             right_card = bound.get(application_id)
             card = right_card if right_card and dice.random() < 0.8 else atr(dice.randint(1, blanks))

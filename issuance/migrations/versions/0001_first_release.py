@@ -20,6 +20,11 @@ SQLITE_TRIGGER = """
 CREATE TRIGGER audit_entries_no_{act} BEFORE {act} ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END
 """
+SQLITE_NO_REPLACE = """
+CREATE TRIGGER audit_entries_no_replace BEFORE INSERT ON audit_entries
+WHEN EXISTS (SELECT 1 FROM audit_entries WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END
+"""
 POSTGRESQL_FUNCTION = """
 CREATE FUNCTION audit_entries_refuse() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END $$
@@ -48,6 +53,8 @@ def _protect_audit() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for act in ("UPDATE", "DELETE"):
             op.execute(SQLITE_TRIGGER.format(act=act))
+        # INSERT OR REPLACE deletes without firing DELETE triggers, unless recursive_triggers is on.
+        op.execute(SQLITE_NO_REPLACE)
     else:
         op.execute(POSTGRESQL_FUNCTION)
         for statement in POSTGRESQL_TRIGGERS.split(";"):
@@ -64,6 +71,7 @@ def _create_parties() -> None:
         sa.Column("act", sa.String(length=64), nullable=False),
         sa.Column("subject", sa.String(length=96), nullable=False),
         sa.Column("application_id", sa.String(length=32), nullable=True),
+        sa.Column("region", sa.String(length=6), nullable=True),
         sa.Column("outcome", sa.String(length=64), nullable=False),
         sa.Column("detail", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
