@@ -33,6 +33,9 @@ from sqlalchemy.types import TypeDecorator
 _BEGIN = "onecard_sqlite_begin"
 _MIGRATION_LOCK = 0x6F6E6563617264
 """Key of the advisory lock under which replicas migrate one after the other; any number of our own."""
+MAX_ID = 2**63 - 1
+WITHOUT_NUL = r"^[^\x00]*$"
+"""Pattern of free text: PostgreSQL stores no NUL."""
 ROW_LOCK = {"key_share": True}
 """FOR NO KEY UPDATE: excludes other writers of the row, not rows of other tables that refer to it."""
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -118,6 +118,8 @@ def code_of(error: BaseException) -> FailureCode:
         return FailureCode.INPUT_INVALID
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return FailureCode.DATABASE_UNAVAILABLE
+    if isinstance(error, DataError):  # a value that the database cannot hold, such as a NUL in text
+        return FailureCode.INPUT_INVALID
     return failure_of(error)
 
 

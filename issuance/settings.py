@@ -11,7 +11,7 @@ from cardlib.client_auth import DEFAULT_AUDIENCE
 
 
 class Settings(BaseSettings):
-    """`database_url` names an async SQLAlchemy driver: sqlite+aiosqlite or postgresql+psycopg.
+    """`database_url`: sqlite+aiosqlite, or postgresql with or without +psycopg.
 
     `metrics_token` opens /metrics to whoever sends it as a bearer token; without one /metrics needs an operator.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).

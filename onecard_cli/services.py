@@ -102,7 +102,7 @@ def migrate_database(database_url: DatabaseUrl = None) -> None:
     """把数据库升级到当前版本 / bring the database to the current schema.
 
     \b
-    Example: ./onecard issuance migrate --database-url postgresql+psycopg://localhost/onecard
+    Example: ./onecard issuance migrate --database-url postgresql://localhost/onecard
     """
     from issuance.database import migrate
     from onecard_cli.home import Home

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from cardlib.wire import HexId, Message
 from issuance.clients.schemas import Region
+from issuance.database import WITHOUT_NUL
 from issuance.persons.schemas import PersonData, PersonView
 from issuance.stock.schemas import ResetInformation
 
@@ -96,7 +97,7 @@ class Reason(Message):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "chip does not answer"}]})
 
-    reason: str = Field(min_length=1, max_length=256)
+    reason: str = Field(min_length=1, max_length=256, pattern=WITHOUT_NUL)
 
 
 class WriteOff(Reason):

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from issuance.audit.repository import AuditRepository
 from issuance.audit.schemas import AuditEntry
+from issuance.database import MAX_ID, WITHOUT_NUL
 from issuance.unit import OperatorUnit
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -16,9 +17,11 @@ router = APIRouter(prefix="/v1/audit", tags=["audit"])
 @router.get("", summary="Read the audit trail of the regions served, newest first")
 async def read_audit(
     unit: OperatorUnit,
-    subject: Annotated[str | None, Query(max_length=96, description="kind:id, such as card:A00000011")] = None,
+    subject: Annotated[
+        str | None, Query(max_length=96, pattern=WITHOUT_NUL, description="kind:id, such as card:A00000011")
+    ] = None,
     application_id: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
-    before: Annotated[int | None, Query(ge=1, description="Entries older than this id")] = None,
+    before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="Entries older than this id")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[AuditEntry]:
     rows = await AuditRepository(unit.session).find(

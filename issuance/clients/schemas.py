@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from cardlib.client_auth import check_public_jwk
 from cardlib.wire import Message, RegionCode
+from issuance.database import WITHOUT_NUL
 
 Region = RegionCode
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -49,7 +50,7 @@ class ClientRegistration(Message):
     )
 
     id: ClientId
-    name: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=128, pattern=WITHOUT_NUL)
     roles: tuple[Role, ...] = Field(min_length=1)
     region: Region | None = None
     public_jwk: dict[str, str]

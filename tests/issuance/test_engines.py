@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from issuance import models
 from issuance.app import create_app
@@ -104,9 +104,7 @@ async def test_write_off_meets_the_last_answer(centre: Centre) -> None:
         codes = await _codes(centre.answer(batch["session_id"], 2, ["9000"] * 3), written_off)
         assert codes in (["", "APPLICATION_STATE"], ["CONFLICT", ""])
     counts = dict(centre.store.sql("SELECT state, count(*) FROM blanks GROUP BY state"))
-    assert counts == dict(
-        centre.store.sql("SELECT state, count(*) FROM blanks WHERE state <> 'reserved' GROUP BY state")
-    )
+    assert set(counts) <= {"used", "spoiled"}
     assert sum(counts.values()) == ROUNDS
 
 
@@ -153,6 +151,19 @@ async def test_reading_sees_one_moment(centre: Centre) -> None:
         before = await ClientRepository(session).all()
         await centre.register("late", ("wallet",))
         assert len(await ClientRepository(session).all()) == len(before)
+
+
+@both_engines
+async def test_what_a_database_cannot_hold_is_bad_input(centre: Centre) -> None:
+    """PostgreSQL stores no NUL and compares no number beyond 64 bits."""
+    operator = centre.as_("operator")
+    application_id = ok(await centre.apply(1), 201)["id"]
+    for query in ("subject=card%3A%00", f"before={2**63}"):
+        refused(await operator.get(f"/v1/audit?{query}"), "INPUT_INVALID", 422)
+    path = f"/v1/applications/{application_id}/reject"
+    refused(await operator.post(path, json={"reason": "a\x00b"}), "INPUT_INVALID", 422)
+    refused(await centre.answer("0" * 32, 2**70, []), "NOT_FOUND", 404)
+    assert code_of(DataError("", {}, ValueError())) == "INPUT_INVALID"
 
 
 # -- PostgreSQL alone ---------------------------------------------------------------------------------------------
