@@ -23,6 +23,10 @@ _HEADERS = (
 log = get_logger("issuance.http")
 
 
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Any other word a caller sends is counted as one, so that nobody can grow the metrics."""
+
+
 class BodyTooLargeError(ProblemError):
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -94,7 +98,8 @@ class RequestMiddleware:
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
-        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         log.info(
             "request",

@@ -193,3 +193,11 @@ def test_unknown_errors_say_nothing() -> None:
     answer = response_for(ValueError("张三 990100199001010012"))
     assert answer.status_code == 500
     assert b"9901" not in bytes(answer.body)
+
+
+async def test_invented_methods_do_not_grow_the_metrics(centre: Centre) -> None:
+    for method in ("PURGE", "BREW", "WHEN"):
+        await centre.anyone().request(method, "/healthz")
+    text = (await centre.as_("operator").get("/metrics")).text
+    assert 'method="other"' in text
+    assert "BREW" not in text

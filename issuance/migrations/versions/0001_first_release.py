@@ -46,7 +46,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """There is nothing before the first release; an audit trail is not dropped by a tool."""
-    raise NotImplementedError("restore a backup instead")
+    raise RuntimeError("the first release has nothing before it: restore a backup instead")
 
 
 def _protect_audit() -> None:
