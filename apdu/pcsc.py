@@ -57,6 +57,7 @@ PNP_NOTIFICATION: Final = "\\\\?PnP?\\Notification"
 MAX_RECONNECTS: Final = 3
 # vpcd and pcscd look every 400 ms whether the card is still there.
 REMOVAL_NOTICE_MS: Final = 600
+MAX_STATES: Final = 16  # PCSCLITE_MAX_READERS_CONTEXTS
 _RELIST_PAUSE_S: Final = 0.05
 
 _ERRORS: Final[dict[int, tuple[type[TransportError], str]]] = {
@@ -388,7 +389,9 @@ class PcscWatch:
         known = [(name, state) for name, (state, _) in self._raw.items()]
         if not known and timeout_ms == 0:
             return SUCCESS
-        code, values = _call("SCardGetStatusChange", self._context, timeout_ms, [(PNP_NOTIFICATION, self._pnp), *known])
+        # Full is full: pcscd has no room for another reader to come then, and for no more entries either.
+        news = [(PNP_NOTIFICATION, self._pnp)] if len(known) < MAX_STATES else []
+        code, values = _call("SCardGetStatusChange", self._context, timeout_ms, [*news, *known])
         if code == SUCCESS:
             for name, state, atr in values[0]:
                 if name == PNP_NOTIFICATION:

@@ -8,10 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import apdu, cards, crypto
+from bench import apdu, cards, crypto, readers
 from bench.measure import BenchError, Machine, Part
 
-PARTS: dict[str, Callable[[], Part]] = {"crypto": crypto.measure, "apdu": apdu.measure, "cards": cards.measure}
+PARTS: dict[str, Callable[[], Part]] = {
+    "crypto": crypto.measure,
+    "apdu": apdu.measure,
+    "cards": cards.measure,
+    "readers": readers.measure,
+}
 PIPE_WIDTH = 120
 
 

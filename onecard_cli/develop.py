@@ -51,7 +51,7 @@ def check() -> None:
 
 @reports_failures
 def bench(
-    only: Annotated[str | None, typer.Option(help="crypto, apdu, cards")] = None,
+    only: Annotated[str | None, typer.Option(help="crypto, apdu, cards, readers")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
 ) -> None:
     """测量并与同类对比 / measure, each figure with its peer in the same run.

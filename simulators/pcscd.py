@@ -17,12 +17,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from simulators import ifd
+
+Driver = Literal["vpcd", "onecard"]
 
 PCSCD_PLACES = ("/usr/sbin/pcscd", "/usr/local/sbin/pcscd")
 VPCD_LIBRARY = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 SLOTS_PER_VPCD = 2
 VPCDS_MAX = 8
+CARD_TIMEOUT_S = 10.0
 START_ATTEMPTS = 5
 START_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 5.0
@@ -42,12 +47,14 @@ def find_pcscd() -> str | None:
     return shutil.which("pcscd") or next((place for place in PCSCD_PLACES if Path(place).exists()), None)
 
 
-def is_available() -> tuple[bool, str]:
+def is_available(driver: Driver = "vpcd") -> tuple[bool, str]:
     """Whether `PrivatePcscd` can start here, and if not what is missing."""
     if not sys.platform.startswith("linux"):
         return False, "private pcscd instances need Linux"
     if find_pcscd() is None:
         return False, "pcscd is not installed (Debian package pcscd)"
+    if driver == "onecard":
+        return ifd.is_available()
     if not VPCD_LIBRARY.exists():
         return False, "the virtual reader driver is not installed (Debian package vsmartcard-vpcd)"
     return True, ""
@@ -56,15 +63,21 @@ def is_available() -> tuple[bool, str]:
 class PrivatePcscd:
     """pcscd with `vpcds` virtual readers of two slots each. A context manager.
 
+    With the driver `vpcd` cards plug into `ports` (VpcdLink). With `onecard`, our own, every slot is a reader, cards
+    plug into `sockets` (IfdLink), are noticed at once, and one that hangs for `card_timeout_s` is out of its reader.
+
     It ends with the thread that started it, so that a killed test leaves nothing behind: start it from a thread that
     lives as long as the service is wanted.
     """
 
-    def __init__(self, vpcds: int = 1) -> None:
+    def __init__(self, vpcds: int = 1, *, driver: Driver = "vpcd", card_timeout_s: float = CARD_TIMEOUT_S) -> None:
         if not 1 <= vpcds <= VPCDS_MAX:
             raise ValueError(f"1 to {VPCDS_MAX} virtual readers, not {vpcds}")
         self.vpcds = vpcds
+        self.driver = driver
+        self.card_timeout_s = card_timeout_s
         self.ports: list[int] = []
+        self.sockets: list[str] = []
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -83,15 +96,16 @@ class PrivatePcscd:
 
     def start(self) -> PrivatePcscd:
         """Raises PcscdError. Port clashes with other processes are retried."""
-        available, reason = is_available()
+        available, reason = is_available(self.driver)
         if not available:
             raise PcscdError(reason)
         self._folder = Path(tempfile.mkdtemp(prefix="onecard-"))
         if len(self.socket_path) > SOCKET_PATH_MAX:
             self.stop()
             raise PcscdError("the temporary folder's path is too long for a socket")
+        configure = self._configure if self.driver == "vpcd" else self._configure_onecard
         for _ in range(START_ATTEMPTS):
-            self._configure()
+            configure()
             self._spawn()
             if self._is_ready():
                 return self
@@ -147,6 +161,28 @@ class PrivatePcscd:
             )
         (conf / "onecard").write_text("\n".join(entries), encoding="ascii")
 
+    def _configure_onecard(self) -> None:
+        """All readers on one library; its table has room for as many as pcscd has."""
+        folder = self._require_folder()
+        conf = folder / "reader.conf.d"
+        conf.mkdir(exist_ok=True)
+        try:
+            library = ifd.build(folder)
+        except ifd.IfdBuildError as error:
+            self.stop()
+            raise PcscdError(str(error)) from error
+        entries = []
+        numbers = range(self.vpcds * SLOTS_PER_VPCD)
+        self.sockets = [str(folder / f"slot-{number}") for number in numbers]
+        for number in numbers:
+            Path(self.sockets[number]).unlink(missing_ok=True)
+            entries.append(
+                f'FRIENDLYNAME "OneCard Reader {number:02d}"\n'
+                f"DEVICENAME {folder}:{number}:{round(self.card_timeout_s * 1000)}\n"
+                f"LIBPATH {library}\nCHANNELID {number}\n"
+            )
+        (conf / "onecard").write_text("\n".join(entries), encoding="ascii")
+
     def _spawn(self) -> None:
         folder = self._require_folder()
         Path(self.socket_path).unlink(missing_ok=True)
@@ -169,12 +205,12 @@ class PrivatePcscd:
             )
 
     def _is_ready(self) -> bool:
-        """Ready when every port listens. Not tried by connecting: that would be a card insertion."""
+        """Ready when every port and socket listens. Not tried by connecting: that would be a card insertion."""
         end = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < end:
             if self._process is None or self._process.poll() is not None:
                 return False
-            if set(self.ports) <= _listening_ports():
+            if set(self.ports) <= _listening_ports() and all(Path(path).exists() for path in self.sockets):
                 return True
             time.sleep(0.002)
         return False
