@@ -41,7 +41,7 @@ class ScanEvent:
 
     kind: ScanKind
     text: str = field(default="", repr=False)
-    failure: str = ""
+    failure: str | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
