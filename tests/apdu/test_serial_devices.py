@@ -105,7 +105,7 @@ class Scans:
 
     def next(self) -> tuple[str, str, str]:
         event = self.events.get(timeout=3)
-        return event.kind, event.text, event.failure
+        return event.kind, event.text, event.failure or ""
 
 
 @pytest.fixture
