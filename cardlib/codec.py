@@ -84,6 +84,24 @@ def encode_cyclic(ef: EfSpec, values: Mapping[str, object]) -> bytes:
     return b"".join(encode_value(item, values.get(item.slug)) for item in ef.items)
 
 
+def rewritten_record(spec: CardSpec, path: str, item: ItemSpec, value: object, leader: bytes | None = None) -> bytes:
+    """The record of a 1.0 card that holds `item` with its 2.0 meaning: the old field, filled with E (V2.0 App. C).
+
+    An item that follows another tag has no room for the fill; `leader` is what the card holds of that tag, which must
+    have been rewritten before. Raises CodecError.
+    """
+    tag = item.tag or 0
+    old, raw = spec.item(path, tag), encode_value(item, value)
+    if tag in spec.follows:
+        if leader is None or not leader.endswith(bytes((_REWRITTEN_MARK,))):
+            raise CodecError(f"{item.slug}: tag {spec.follows[tag]:02X} of this old card has to be rewritten first")
+        if len(raw) != old.length:
+            raise CodecError(f"{item.slug} does not fit the old field")
+    elif len(raw) >= old.length:
+        raise CodecError(f"{item.slug} does not fit the old field")
+    return bytes((tag, old.length)) + raw.ljust(old.length, bytes((_REWRITTEN_MARK,)))
+
+
 def split_name(name: str) -> tuple[bytes, bytes]:
     """Values of tags 09 and 4E at full length; 09 never ends inside a character (personalization: V2.0 T9 remark).
 

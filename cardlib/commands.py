@@ -56,6 +56,11 @@ def update_record_by_tag(sfi: int, record: bytes) -> CommandApdu:
     return CommandApdu(0x00, 0xDC, record[0], sfi << 3, record)
 
 
+def append_record(sfi: int, record: bytes) -> CommandApdu:
+    """Append to a cyclic file; the oldest record falls out (P5 §6.13, mode 011)."""
+    return CommandApdu(0x00, 0xDC, 0x00, sfi << 3 | 0x03, record)
+
+
 def read_binary(sfi: int, offset: int, length: int) -> CommandApdu:
     """Read a transparent file: by SFI while the offset fits one byte, else from the current EF."""
     if offset < 0x100:
@@ -89,3 +94,64 @@ def delete_structure(mac: bytes) -> CommandApdu:
 
 def set_state(state: int, mac: bytes) -> CommandApdu:
     return CommandApdu(0x84, 0xF4, 0x01, state, mac)
+
+
+# -- PIN and blocks ---------------------------------------------------------------------------------------------------
+
+
+def change_pin(old: bytes, new: bytes) -> CommandApdu:
+    """CHANGE PIN (P5 §6.3); empty `old` sets the first PIN, empty `new` removes it."""
+    return CommandApdu(0x80, 0x5E, 0x01, 0x00, old + b"\xff" + new)
+
+
+def pin_unblock(new_pin: bytes = b"") -> CommandApdu:
+    """PIN CHANGE/UNBLOCK (P5 §6.8), not yet secured; with a new PIN it is a reload."""
+    return CommandApdu(0x84, 0x24, 0x00, int(bool(new_pin)), new_pin)
+
+
+def application_block() -> CommandApdu:
+    """APPLICATION BLOCK (P5 §6.1) of the current application, without its MAC."""
+    return CommandApdu(0x84, 0x1E, 0x00, 0x01)
+
+
+def card_block() -> CommandApdu:
+    """CARD BLOCK (P5 §6.2) without its MAC."""
+    return CommandApdu(0x84, 0x16, 0x00, 0x00)
+
+
+# -- medical account (P5 §7) ------------------------------------------------------------------------------------------
+
+
+def initialize_for_load(index: int, amount: bytes, terminal: bytes) -> CommandApdu:
+    return CommandApdu(0xB0, 0x28, 0x00, 0x01, bytes((index,)) + amount + terminal, 0x10)
+
+
+def credit_for_load(time: bytes, mac2: bytes) -> CommandApdu:
+    return CommandApdu(0xB0, 0x2A, 0x00, 0x00, time + mac2, 4)
+
+
+def initialize_for_purchase(index: int, amounts: bytes, terminal: bytes) -> CommandApdu:
+    """`amounts`: account, self-paid and pooling amount, four bytes each."""
+    return CommandApdu(0xB0, 0x28, 0x01, 0x01, bytes((index,)) + amounts + terminal, 0x16)
+
+
+def debit_for_purchase(number: bytes, time: bytes, mac1: bytes) -> CommandApdu:
+    """`number`: the terminal's transaction number, four bytes."""
+    return CommandApdu(0xB0, 0x2C, 0x01, 0x00, number + time + mac1, 8)
+
+
+def get_balance(which: int) -> CommandApdu:
+    """`which`: 1 balance, 2 self-paid total, 3 pooling total; the totals come with their year."""
+    return CommandApdu(0xB0, 0x26, 0x00, which, b"", 4 if which == 1 else 6)
+
+
+def get_transaction_proof(kind: int, sequence: int) -> CommandApdu:
+    return CommandApdu(0xB0, 0x2E, 0x00, kind, sequence.to_bytes(2, "big"), 8)
+
+
+def get_starting_day() -> CommandApdu:
+    return CommandApdu(0xB0, 0x56, 0x01, 0x00, b"", 2)
+
+
+def update_starting_day(month_day: bytes) -> CommandApdu:
+    return CommandApdu(0xB0, 0x56, 0x00, 0x00, month_day)

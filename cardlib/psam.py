@@ -15,10 +15,12 @@ from apdu.sw import check
 from cardlib.spec import Generation, load
 from cardlib.spec.names import PSAM_AID, PSAM_DES_NAME, PSAM_SM4_NAME
 from hsm.api import Algorithm, CardFactors, KeyRef
+from hsm.transactions import TYPE_PURCHASE, Purchase
 
 ENVIRONMENTS = {Algorithm.TDES: PSAM_DES_NAME, Algorithm.SM4: PSAM_SM4_NAME}
 _GENERATION = {Algorithm.TDES: Generation.V2, Algorithm.SM4: Generation.V3}
 _LEVEL_OR_KEY = (0x6A80, 0x6A88)
+_ALGORITHM_BYTES = {Algorithm.TDES: 0x00, Algorithm.SM4: 0x03}
 
 
 class PsamError(Exception):
@@ -58,6 +60,30 @@ class PsamAuthenticator:
             return answer.data
         return bytes(left ^ right for left, right in zip(answer.data[:8], answer.data[8:], strict=True))
 
+    def init_purchase(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> tuple[bytes, bytes]:
+        """INIT SAM FOR PURCHASE (P9 §9.9): the terminal's transaction number, used up by this, and MAC1.
+
+        `purchase.number` plays no part; its terminal number must be this PSAM's. Raises PsamError.
+        """
+        self._select(key.algorithm)
+        data = purchase.random + purchase.sequence.to_bytes(2, "big") + purchase.amounts
+        data += bytes((TYPE_PURCHASE,)) + purchase.time + bytes((key.version, _ALGORITHM_BYTES[key.algorithm]))
+        parts = _factor_parts(factors)
+        for levels in dict.fromkeys((self._levels.get(key, 1), 1, 2, 3)):
+            command = CommandApdu(0x80, 0x70, 0x01, 0x00, data + b"".join(parts[:levels]), 8)
+            answer = self._send(command)
+            if answer.is_ok and len(answer.data) == 8:
+                self._levels[key] = levels
+                return answer.data[:4], answer.data[4:]
+            if answer.sw not in _LEVEL_OR_KEY:
+                check(answer, 0x70)
+                raise PsamError("the PSAM's answer is cut off")
+        raise PsamError(f"the PSAM has no usable root of {key.name}")
+
+    def credit_purchase(self, mac2: bytes) -> None:
+        """CREDIT SAM FOR PURCHASE (P9 §9.10): is the card's MAC2 right? Only right after `init_purchase`."""
+        check(self._send(CommandApdu(0x80, 0x72, 0x00, 0x00, mac2)), 0x72)
+
     def _send(self, command: CommandApdu) -> ResponseApdu:
         return transceive(self._channel, command)
 
@@ -87,7 +113,7 @@ class PsamAuthenticator:
         kind = place.usage & 0x1F
         stated = place.levels
         order = [self._levels.get(key, stated), *(n for n in (3, 2, 1) if n != stated)]
-        parts = (factors.card, f"{factors.region}sx".encode(), f"{factors.region[:2]}0000sh".encode())
+        parts = _factor_parts(factors)
         for levels in dict.fromkeys(order):
             data = b"".join(parts[:levels]) + process_factor
             answer = self._send(CommandApdu(0xBF, 0xDE, levels << 5 | kind, place.id, data))
@@ -99,3 +125,8 @@ class PsamAuthenticator:
         if key.name == "RK_SSSE":
             raise PsamReadKeyMissingError("the PSAM has no RK_SSSE")
         raise PsamError(f"the PSAM has no usable root of {key.name}")
+
+
+def _factor_parts(factors: CardFactors) -> tuple[bytes, bytes, bytes]:
+    """L3, L2, L1: lowest level first (P9 T27)."""
+    return factors.card, f"{factors.region}sx".encode(), f"{factors.region[:2]}0000sh".encode()

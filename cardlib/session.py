@@ -8,77 +8,37 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from apdu.channel import Channel, follow_up, transceive
 from apdu.command import CommandApdu
-from apdu.errors import DecodingError, StatusWordError
+from apdu.errors import DecodingError, PinLockedError, PinWrongError, StatusWordError
 from apdu.response import ResponseApdu
-from apdu.simple_tlv import parse_records
 from apdu.sw import SW, check
 from apdu.tlv import parse
 from cardlib import commands as c
-from cardlib.codec import CodecError, decode_value, encode_record, join_name, rewritten_value
-from cardlib.identity import IdentificationCode, IdentityError, card_factor, reset_information
-from cardlib.psam import PsamAbsentError, PsamError
-from cardlib.spec import (
-    Access,
-    AccessKind,
-    CardSpec,
-    EfSpec,
-    Generation,
-    ItemSpec,
-    Structure,
-    load,
+from cardlib.codec import CodecError
+from cardlib.errors import (
+    CardBlankError,
+    CardDataError,
+    CardNotGenuineError,
+    CardUnsupportedError,
+    LastTryError,
+    RepeatedPinError,
 )
+from cardlib.files import CardContent, CardFiles, decode_item, name_of, parse_all
+from cardlib.guard import TRIES_KEPT, KeyTries, WrongPins, process_tries
+from cardlib.identity import IdentificationCode, IdentityError, card_factor, reset_information
+from cardlib.psam import PsamAbsentError
+from cardlib.spec import Access, AccessKind, CardSpec, EfSpec, Generation, ItemSpec, load
 from cardlib.spec.names import SSSE_NAME
-from hsm.api import Algorithm, CardAuthenticator, CardFactors, KeyRef
-
-MAX_RESPONSE = 256
-PIN_TRIES_KEPT = 1
-"""Tries a program leaves to the holder unless an operator says otherwise (targets.md, row 7)."""
+from hsm.api import Algorithm, CardAuthenticator, CardFactors, KeyRef, KeyService
 
 _LOCAL_KEY = 0x80
-_ITEM_FILES = (Structure.LINEAR_VARIABLE, Structure.LINEAR_FIXED)
 _FCI_LENGTHS = {Algorithm.TDES: 0x18, Algorithm.SM4: 0x1E}
 """FCI of an issued card: name and DIR; an SM4 card adds its algorithm identifier (card_files.md §3)."""
 _FCI_ALGORITHMS = {0x01: Algorithm.TDES, 0x03: Algorithm.SM4}
-
-
-class CardUnsupportedError(Exception):
-    """Not a social security card, or one this system cannot serve."""
-
-    failure: ClassVar[str] = "CARD_UNSUPPORTED"
-
-
-class CardDataError(Exception):
-    """The card answered, but its content is not what the specification says."""
-
-    failure: ClassVar[str] = "CARD_DATA_INVALID"
-
-
-class CardBlankError(Exception):
-    """A social security card that has not been personalised."""
-
-    failure: ClassVar[str] = "CARD_STATE"
-
-
-class CardNotGenuineError(Exception):
-    """Internal authentication failed: the card does not hold its issuer's key."""
-
-    failure: ClassVar[str] = "CARD_NOT_GENUINE"
-
-
-class LastTryError(Exception):
-    """Refused: a wrong value would lock the object. `attempts_remaining` as the card tells it."""
-
-    failure: ClassVar[str] = "PIN_LOCKED"
-
-    def __init__(self, attempts_remaining: int) -> None:
-        super().__init__(f"{attempts_remaining} tries left")
-        self.attempts_remaining = attempts_remaining
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +68,36 @@ class BasicInformation:
 
 
 class SocialSecurityCard:
-    """One powered card. `atr` as the reader reports it; the channel is raw, follow-ups of T=0 happen here."""
+    """One powered card. `atr` as the reader reports it; the channel is raw, follow-ups of T=0 happen here.
 
-    def __init__(self, channel: Channel, atr: bytes, *, protocol: str = "T=0") -> None:
+    `tries` is the guard that remembers failed keys, by default one for the whole process; `use_last_try` is an
+    operator's word that a key's last try may be spent. `is_pin_verified` is what this session achieved; `files` reads
+    and writes, `cardlib.medical` and `cardlib.management` do the rest.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        atr: bytes,
+        *,
+        protocol: str = "T=0",
+        tries: KeyTries | None = None,
+        use_last_try: bool = False,
+    ) -> None:
         self._channel = follow_up(channel, protocol)
         self.reset_information = reset_information(atr)
         self.factors_card = card_factor(self.reset_information)
         self.algorithm: Algorithm | None = None
         self.spec: CardSpec | None = None
         self.region = ""
+        self.is_pin_verified = False
+        self.files = CardFiles(self)
+        self.issuer: dict[int, bytes] = {}
+        self._tries = tries or process_tries()
+        self._use_last_try = use_last_try
+        self._wrong_pins = WrongPins()
         self._df = ""
         self._authenticated: set[str] = set()
-        self._issuer: dict[int, bytes] = {}
 
     # -- detection ----------------------------------------------------------------------------------------------
 
@@ -140,12 +118,12 @@ class SocialSecurityCard:
         answer = transceive(self._channel, c.read_records_from(issuer.sfi, 1, issuer.size))
         if answer.sw == SW.RECORD_NOT_FOUND:
             raise CardBlankError("the card holds no data yet")
-        self._issuer = _records(check(answer, 0xB2).data)
-        version = self._issuer.get(0x03, b"")[:3].decode("ascii", "replace")
+        self.issuer = _records(check(answer, 0xB2).data)
+        version = self.issuer.get(0x03, b"")[:3].decode("ascii", "replace")
         self.spec = load(_generation(version))
         self.algorithm = Algorithm(self.spec.algorithm)
         try:
-            self.region = IdentificationCode.from_bytes(self._issuer.get(0x01, b"")).region
+            self.region = IdentificationCode.from_bytes(self.issuer.get(0x01, b"")).region
         except IdentityError as error:
             raise CardDataError("card identification code missing or malformed") from error
         if announced and announced != _FCI_LENGTHS[self.algorithm]:
@@ -157,7 +135,7 @@ class SocialSecurityCard:
 
         Raises CardUnsupportedError for SSF33 and unknown identifiers.
         """
-        answer = self._send(c.select_name(SSSE_NAME, want_fci=True))
+        answer = self.send(c.select_name(SSSE_NAME, want_fci=True))
         try:
             template = next(tlv for tlv in parse(answer.data) if tlv.tag == 0x6F)
             proprietary = [inner for tlv in parse(template.value) if tlv.tag == 0xA5 for inner in parse(tlv.value)]
@@ -192,25 +170,42 @@ class SocialSecurityCard:
 
     def _is_genuine(self, authenticator: CardAuthenticator) -> bool:
         factor, original = secrets.token_bytes(8), secrets.token_bytes(8)
-        answer = self._send(c.internal_authentication(factor, original))
-        expected = authenticator.authentication_value(self._ref("IRK"), self._factors(), factor, original)
+        answer = self.send(c.internal_authentication(factor, original))
+        expected = authenticator.authentication_value(self.ref("IRK"), self.factors, factor, original)
         return hmac.compare_digest(answer.data, expected)
 
     def authenticate(self, key: str, authenticator: CardAuthenticator) -> None:
         """EXTERNAL AUTHENTICATION with a card key (`RK1DF04`); once per key and DF. Two commands.
 
-        Raises StatusWordError with the tries left, PsamError when the PSAM lacks the key.
+        Raises LastKeyTryError, StatusWordError with the tries left, PsamError when the PSAM lacks the key.
         """
         if key in self._authenticated:
             return
-        spec = self._spec().key(key)
+        spec = self.known_spec().key(key)
+        self._tries.require(self.reset_information, key, use_last_try=self._use_last_try)
         if spec.kid & _LOCAL_KEY:
-            self._select(spec.df)
-        challenge = self._send(c.get_challenge()).data
+            self.select(spec.df)
+        challenge = self.send(c.get_challenge()).data
         original = secrets.token_bytes(8)
-        value = authenticator.authentication_value(self._ref(key), self._factors(), challenge, original)
-        self._send(c.external_authentication(spec.kid, value, original))
+        value = authenticator.authentication_value(self.ref(key), self.factors, challenge, original)
+        try:
+            self.send(c.external_authentication(spec.kid, value, original))
+        except StatusWordError as error:
+            self.remember_failure(key, error)
+            raise
+        self._tries.succeeded(self.reset_information, key)
         self._authenticated.add(key)
+
+    def remember_failure(self, key: str, error: StatusWordError) -> None:
+        """Keep the tries a key has left after a refusal; other refusals tell nothing of it."""
+        if error.attempts_remaining is not None:
+            self._tries.failed(self.reset_information, key, error.attempts_remaining)
+
+    def forget_authentication(self, key: str) -> None:
+        """The card took the key's state back, as PIN CHANGE/UNBLOCK does with PUK."""
+        self._authenticated.discard(key)
+
+    # -- the holder's PIN ---------------------------------------------------------------------------------------
 
     def pin_tries(self) -> int | None:
         """Tries left, None when the holder has set no PIN; the counter stays as it is (P5 §6.14.5)."""
@@ -227,13 +222,45 @@ class SocialSecurityCard:
     def verify_pin(self, pin: str, *, use_last_try: bool = False) -> None:
         """VERIFY once. Reads the counter first and refuses to spend the last try without `use_last_try`.
 
-        Raises PinWrongError with the tries left, LastTryError, CodecError for anything but 4 to 12 digits.
+        Raises PinWrongError with the tries left, LastTryError, RepeatedPinError for a PIN that was wrong before,
+        CodecError for anything but 4 to 12 digits.
         """
         block = encode_pin(pin)
         tries = self.pin_tries()
-        if tries is not None and (tries == 0 or (tries <= PIN_TRIES_KEPT and not use_last_try)):
+        self._send_pin(c.verify(block), block, tries, use_last_try=use_last_try)
+        self.is_pin_verified = True
+
+    def change_pin(self, old: str, new: str, *, use_last_try: bool = False) -> None:
+        """CHANGE PIN; empty `old` sets the first PIN, empty `new` removes it. Raises as `verify_pin`.
+
+        The first PIN of a card does not count as verified (P5 §6.3).
+        """
+        old_block, new_block = (encode_pin(pin) if pin else b"" for pin in (old, new))
+        tries = self.pin_tries()
+        if (tries is not None) != bool(old):
+            raise CodecError("the old PIN is needed" if not old else "this card has no PIN yet")
+        self._send_pin(c.change_pin(old_block, new_block), old_block, tries, use_last_try=use_last_try)
+        self.forget_pin()
+        self.is_pin_verified = bool(old)
+
+    def forget_pin(self) -> None:
+        """The PIN on the card is another one now."""
+        self.is_pin_verified = False
+        self._wrong_pins.clear()
+
+    def _send_pin(self, command: CommandApdu, block: bytes, tries: int | None, *, use_last_try: bool) -> None:
+        """Once, and only when `tries` allow it."""
+        if block in self._wrong_pins:
+            raise RepeatedPinError("this PIN was wrong a moment ago; it was not sent again")
+        if tries is not None and (tries == 0 or (tries <= TRIES_KEPT and not use_last_try)):
             raise LastTryError(tries)
-        self._send(c.verify(block))
+        try:
+            self.send(command)
+        except (PinWrongError, PinLockedError):
+            self.is_pin_verified = False
+            if tries is not None:
+                self._wrong_pins.add(block)
+            raise
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -246,15 +273,15 @@ class SocialSecurityCard:
         spec = self.open()
         if authenticator is not None:
             self.check_genuine(authenticator)
-        holder = _records(b"".join(self._read_runs(spec.ef("SSSEEF06"), authenticator)))
+        holder = _records(b"".join(self.files.read_runs(spec.ef("SSSEEF06"), authenticator)))
         return self._basic(spec, holder, genuine=True if authenticator else None)
 
     def _basic(self, spec: CardSpec, holder: dict[int, bytes], *, genuine: bool | None) -> BasicInformation:
         def issuer_text(tag: int) -> str:
-            return self._text(spec.item("SSSEEF05", tag), self._issuer.get(tag))
+            return _text(spec.item("SSSEEF05", tag), self.issuer.get(tag))
 
         def holder_text(tag: int) -> str:
-            return self._text(spec.item("SSSEEF06", tag), holder.get(tag))
+            return _text(spec.item("SSSEEF06", tag), holder.get(tag))
 
         number = holder_text(0x08)
         if not number:
@@ -263,8 +290,8 @@ class SocialSecurityCard:
             region=self.region,
             social_security_number=number,
             card_number=issuer_text(0x07),
-            identification_code=self._issuer[0x01].hex().upper(),
-            name=_name(holder.get(0x09, b""), holder.get(0x4E, b"")),
+            identification_code=self.identification_code,
+            name=name_of(holder.get(0x09, b""), holder.get(0x4E, b"")),
             reset_information=self.reset_information.hex().upper(),
             version=issuer_text(0x03),
             issue_date=issuer_text(0x05),
@@ -279,101 +306,80 @@ class SocialSecurityCard:
             genuine=genuine,
         )
 
-    def read_file(self, path: str, authenticator: CardAuthenticator | None = None) -> dict[str, Any]:
-        """Every item of a linear file (`DF04EF05`) by slug; repeated items as lists. Raises as `authenticate`."""
-        ef = self._spec().ef(path)
-        if ef.structure not in _ITEM_FILES:
-            raise CodecError(f"{path} is not a record file of items")
-        found: dict[str, Any] = {}
-        records = [record for raw in self._read_runs(ef, authenticator) for record in _parse(raw)]
-        stored = {record.tag: record.value for record in reversed(records)}
-        for record in records:
-            try:
-                item, raw = rewritten_value(self._spec(), path, record.tag, stored | {record.tag: record.value})
-            except KeyError:
-                raise CardDataError(f"{path} holds the unknown tag {record.tag:02X}") from None
-            value = _decode(item, raw)
-            if item.count > 1:
-                found.setdefault(item.slug, []).append(value)
-            else:
-                found[item.slug] = value
-        return found
+    def read_file(self, path: str, authenticator: CardAuthenticator | None = None) -> Any:
+        """Every item of a file (`DF04EF05`), see `CardFiles.read`. Raises as `authenticate`."""
+        return self.files.read(self.known_spec().ef(path), authenticator)
 
-    def read_all(self, authenticator: CardAuthenticator | None = None) -> dict[str, dict[str, Any]]:
-        """Every record file that may be read with what is at hand, by path; files that refuse are left out."""
-        files: dict[str, dict[str, Any]] = {}
-        for df in self._spec().dfs:
-            for ef in df.efs:
-                if ef.structure in _ITEM_FILES:
-                    try:
-                        files[ef.path] = self.read_file(ef.path, authenticator)
-                    except (StatusWordError, PsamError):
-                        continue
-        return files
+    def read_all(self, authenticator: CardAuthenticator | None = None) -> CardContent:
+        """Every file that may be read with what is at hand."""
+        return self.files.read_all(authenticator)
 
     def read_item(self, slug: str, authenticator: CardAuthenticator | None = None) -> Any:
-        """One item by its slug (`name`, `issue_date`), read by tag. Raises KeyError for an unknown slug."""
-        ef, item = self._spec().find_item(slug)
-        self._prepare(ef, ef.read, authenticator)
-        answer = self._send(c.read_record_by_tag(ef.sfi, _tag(item), item.length + 2))
-        return _decode(item, _parse(answer.data)[0].value)
+        """One item by its slug (`name`, `issue_date`, `degree:2`). Raises KeyError for an unknown one."""
+        return self.files.read_item(slug, authenticator)
 
-    def write_item(self, slug: str, value: Any, authenticator: CardAuthenticator) -> None:
+    def write_item(self, slug: str, value: Any, keys: CardAuthenticator) -> None:
         """Replace one item by its slug. The writing key is authenticated first. Raises CodecError on a bad value."""
-        ef, item = self._spec().find_item(slug)
-        record = encode_record(item, value)
-        self._prepare(ef, ef.write, authenticator)
-        self._send(c.update_record_by_tag(ef.sfi, record))
-        if ef.path == "SSSEEF05":
-            self._issuer[_tag(item)] = record[2:]
+        self.files.write_item(slug, value, keys)
 
-    # -- helpers ------------------------------------------------------------------------------------------------
+    # -- what the other modules of a session build on --------------------------------------------------------------
 
-    def _spec(self) -> CardSpec:
+    def known_spec(self) -> CardSpec:
         return self.spec or self.open()
 
-    def _ref(self, key: str) -> KeyRef:
-        return KeyRef(key, self.algorithm or Algorithm(self._spec().algorithm))
+    def ref(self, key: str, version: int = 1) -> KeyRef:
+        return KeyRef(key, self.algorithm or Algorithm(self.known_spec().algorithm), version)
 
-    def _factors(self) -> CardFactors:
+    @property
+    def factors(self) -> CardFactors:
         return CardFactors(self.region, self.factors_card)
 
-    def _send(self, command: CommandApdu) -> ResponseApdu:
-        return check(transceive(self._channel, command), command.ins)
+    @property
+    def identification_code(self) -> str:
+        """32 hex digits, once the card is open."""
+        return self.issuer[0x01].hex().upper()
 
-    def _text(self, item: ItemSpec, raw: bytes | None) -> str:
-        return "" if raw is None else str(_decode(item, raw))
+    @property
+    def card_number(self) -> str:
+        return _text(self.known_spec().item("SSSEEF05", 0x07), self.issuer.get(0x07))
 
-    def _select(self, df: str) -> None:
+    def exchange(self, command: CommandApdu) -> ResponseApdu:
+        """The card's answer, whatever it is."""
+        return transceive(self._channel, command)
+
+    def send(self, command: CommandApdu) -> ResponseApdu:
+        """The answer to a command that was carried out. Raises StatusWordError."""
+        return check(self.exchange(command), command.ins)
+
+    def secured(
+        self, command: CommandApdu, message_key: str, keys: KeyService, *, encrypt: bool = False
+    ) -> CommandApdu:
+        """`command` with its data field secured under a fresh challenge (P4 §8); class 04 or 84. One command."""
+        cla = command.cla | 0x04
+        header = bytes((cla, command.ins, command.p1, command.p2))
+        challenge = self.send(c.get_challenge()).data
+        field = keys.secured_data(self.ref(message_key), self.factors, challenge, header, command.data, encrypt=encrypt)
+        return CommandApdu(cla, command.ins, command.p1, command.p2, field, command.le)
+
+    def select(self, df: str) -> None:
         if self._df == df:
             return
-        self._send(c.select_name(self._spec().df(df).aid))
+        # A refused SELECT may have changed the current DF all the same: a blocked one becomes current (P7 §13.2).
+        self._df = ""
+        self.send(c.select_name(self.known_spec().df(df).aid))
         self._df = df
         # Local key states end with their DF (card_commands.md, OPEN C3); global ones last until reset.
-        self._authenticated = {key for key in self._authenticated if not self._spec().key(key).kid & _LOCAL_KEY}
+        self._authenticated = {key for key in self._authenticated if not self.known_spec().key(key).kid & _LOCAL_KEY}
 
-    def _prepare(self, ef: EfSpec, access: Access, authenticator: CardAuthenticator | None) -> None:
+    def prepare(self, ef: EfSpec, access: Access, authenticator: CardAuthenticator | None) -> None:
         """Select the file's DF and satisfy the key part of an access rule; the PIN part is the caller's act."""
-        self._select(ef.df)
-        if not access.names_key:
+        self.select(ef.df)
+        if not access.names_key or (access.kind is AccessKind.PIN_OR_KEY and self.is_pin_verified):
             return
         if authenticator is not None:
             self.authenticate(access.key, authenticator)
         elif access.kind is not AccessKind.PIN_OR_KEY:
             raise PsamAbsentError(f"{ef.path} needs {access.key}, and no PSAM or key service is at hand")
-
-    def _read_runs(self, ef: EfSpec, authenticator: CardAuthenticator | None) -> Iterator[bytes]:
-        """Whole records of a linear file, all at once where one short response can carry them (OPEN F14)."""
-        self._prepare(ef, ef.read, authenticator)
-        if ef.size <= MAX_RESPONSE:
-            yield self._send(c.read_records_from(ef.sfi, 1, ef.size)).data
-            return
-        lengths = [item.length + 2 for item in ef.items for _ in range(item.count)]
-        for number, length in enumerate(lengths, start=1):
-            answer = transceive(self._channel, c.read_record(ef.sfi, number, length))
-            if answer.sw == SW.RECORD_NOT_FOUND:
-                return
-            yield check(answer, 0xB2).data
 
 
 def encode_pin(pin: str) -> bytes:
@@ -383,18 +389,12 @@ def encode_pin(pin: str) -> bytes:
     return bytes.fromhex(pin + "F" * (len(pin) % 2))
 
 
-def _parse(raw: bytes) -> list[Any]:
-    try:
-        records = parse_records(raw)
-    except DecodingError as error:
-        raise CardDataError("records on the card are cut off or malformed") from error
-    if not records:
-        raise CardDataError("the card answered with an empty record")
-    return records
-
-
 def _records(raw: bytes) -> dict[int, bytes]:
-    return {record.tag: record.value for record in _parse(raw)}
+    return {record.tag: record.value for record in parse_all(raw)}
+
+
+def _text(item: ItemSpec, raw: bytes | None) -> str:
+    return "" if raw is None else str(decode_item(item, raw))
 
 
 def _generation(version: str) -> Generation:
@@ -407,28 +407,9 @@ def _generation(version: str) -> Generation:
         raise CardUnsupportedError(f"specification version {version!r} is not known") from None
 
 
-def _decode(item: ItemSpec, raw: bytes) -> Any:
-    try:
-        return decode_value(item, raw)
-    except CodecError as error:
-        raise CardDataError(f"{item.slug} on the card is malformed: {error}") from error
-
-
-def _name(first: bytes, extension: bytes) -> str:
-    try:
-        return join_name(first, extension)
-    except CodecError as error:
-        raise CardDataError("the name on the card is malformed") from error
-
-
-def _tag(item: ItemSpec) -> int:
-    if item.tag is None:
-        raise CodecError(f"{item.slug} has no tag and cannot be addressed by name")
-    return item.tag
-
-
 __all__ = [
     "BasicInformation",
+    "CardBlankError",
     "CardDataError",
     "CardNotGenuineError",
     "CardUnsupportedError",

@@ -3,115 +3,71 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from onecard_cli import card_account, card_data, card_manage
+from onecard_cli.desk import (
+    AuthOption,
+    Desk,
+    JsonOption,
+    LastTryOption,
+    PinOption,
+    ReaderOption,
+    TraceOption,
+    desk,
+)
 from onecard_cli.output import CommandError, print_json, reports_failures
 
 if TYPE_CHECKING:
-    from apdu.channel import Channel
     from cardlib.script import ScriptRun
     from cardlib.session import SocialSecurityCard
-    from hsm.api import CardAuthenticator, KeyService
 
 card_app = typer.Typer(help="读写卡片 / read and write one card", no_args_is_help=True, add_completion=False)
-
-ReaderOption = Annotated[str | None, typer.Option("--reader", help="读卡器名称的一部分 / part of a reader's name")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON")]
-TraceOption = Annotated[bool, typer.Option("--trace", help="显示指令（已遮盖） / show commands, redacted")]
-AuthOption = Annotated[
-    Literal["auto", "psam", "keys", "none"], typer.Option("--auth", help="由谁认证 / who authenticates")
-]
-
-
-@dataclass(slots=True)
-class Desk:
-    """What a command works with: the powered card and who can authenticate to it."""
-
-    channel: Channel
-    atr: bytes
-    protocol: str
-    authenticator: CardAuthenticator | None
-
-    def card(self) -> SocialSecurityCard:
-        from cardlib.session import SocialSecurityCard
-
-        return SocialSecurityCard(self.channel, self.atr, protocol=self.protocol)
-
-
-def _pick(names: list[str], wanted: str | None, *, psam: str | None) -> str:
-    from cardlib.failures import FailureCode
-
-    candidates = [n for n in names if n != psam and (wanted is None or wanted.lower() in n.lower())]
-    if not candidates:
-        raise CommandError(FailureCode.READER_NOT_FOUND, f"readers here: {', '.join(names) or 'none'}")
-    return candidates[0]
-
-
-@contextmanager
-def desk(reader: str | None, auth: str, *, trace: bool) -> Iterator[Desk]:
-    """Connect to the reader (and the PSAM's, named by ONECARD_PSAM_READER), in one transaction."""
-    from apdu.channel import TraceChannel
-    from apdu.pcsc import PcscReaders
-    from cardlib.psam import PsamAuthenticator
-
-    readers = PcscReaders()
-    names = readers.readers()
-    psam_name = os.environ.get("ONECARD_PSAM_READER")
-    psam_name = next((n for n in names if psam_name and psam_name in n), None)
-    with readers.connect(_pick(names, reader, psam=psam_name)) as connection, connection.transaction():
-        channel: Channel = TraceChannel(connection, sink=print if trace else None)
-        psam = readers.connect(psam_name) if psam_name and auth in ("auto", "psam") else None
-        try:
-            authenticator: CardAuthenticator | None = None
-            if psam is not None:
-                authenticator = PsamAuthenticator(psam, protocol=psam.protocol)
-            elif auth in ("auto", "keys"):
-                authenticator = _keys_if_any(required=auth == "keys")
-            yield Desk(channel, connection.atr, connection.protocol, authenticator)
-        finally:
-            if psam is not None:
-                psam.close()
-
-
-def _keys_if_any(*, required: bool) -> KeyService | None:
-    from onecard_cli.home import Home
-
-    home = Home.default()
-    return home.key_service() if required or home.key_store.exists() else None
+card_app.add_typer(card_manage.pin_app, name="pin")
+card_app.add_typer(card_manage.block_app, name="block")
+card_app.add_typer(card_account.account_app, name="account")
+card_data.register(card_app)
 
 
 @card_app.command("read")
 @reports_failures
 def read(
     read_all: Annotated[bool, typer.Option("--all", help="所有可读文件 / every file that may be read")] = False,
+    pin: PinOption = False,
     reader: ReaderOption = None,
     auth: AuthOption = "auto",
+    use_last_try: LastTryOption = False,
     as_json: JsonOption = False,
     trace: TraceOption = False,
 ) -> None:
-    """读卡：基本信息，或全部 / read basic information, or everything.
+    """读卡：基本信息，或全部 / read basic information, or everything, with the text of each code.
 
     \b
     Examples: ./onecard card read --json
-              ./onecard card read --all --auth psam
+              ./onecard card read --all --pin
     """
-    with desk(reader, auth, trace=trace) as here:
-        card = here.card()
+    with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
+        card = here.opened(pin=True) if pin else here.card()
         basic = card.read_basic(here.authenticator)
         data: dict[str, Any] = {"ok": True} | basic.to_json()
+        names: dict[str, str] = {}
         if read_all:
-            data["files"] = card.read_all(here.authenticator)
+            content = card.read_all(here.authenticator)
+            data |= {"files": content.files, "texts": content.texts, "refused": content.refused}
+            data["account"] = _account(card)
+            names = _names(card)
     if as_json:
         print_json(data)
+        return
+    texts = data.pop("texts", {})
+    if read_all:
+        for name, value in _flatten(data):
+            print(f"{name}  {_label(names, name)}{value}{_text(texts, name)}")
         return
     from rich.console import Console
     from rich.table import Table
@@ -122,12 +78,48 @@ def read(
     Console().print(table)
 
 
-def _flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in data.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
+def _account(card: SocialSecurityCard) -> dict[str, Any] | None:
+    """Balances, None where the card has no account or wants its PIN first."""
+    from apdu.errors import StatusWordError
+    from cardlib.medical import MedicalAccount
+
+    try:
+        return MedicalAccount(card).balances().to_json()
+    except StatusWordError:
+        return None
+
+
+def _names(card: SocialSecurityCard) -> dict[str, str]:
+    items = [(ef, item) for df in card.known_spec().dfs for ef in df.efs for item in ef.items]
+    return {f"files.{ef.path}.{item.slug}": item.name_zh for ef, item in items}
+
+
+def _label(names: dict[str, str], name: str) -> str:
+    """The Chinese name of an item, instance numbers left out of its dotted name."""
+    found = names.get(".".join(part for part in name.split(".") if not part.isdigit()), "")
+    return f"{found}: " if found else ""
+
+
+def _flatten(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and values; long ones are cut, `--json` and `card export` have them whole."""
+    if isinstance(data, dict | list):
+        inner = data.items() if isinstance(data, dict) else enumerate(data, start=1)
+        for name, value in inner:
+            yield from _flatten(value, f"{prefix}.{name}" if prefix else str(name))
+        return
+    shown = "" if data is None else str(data)
+    yield prefix, shown if len(shown) <= 64 else f"{shown[:60]}… ({len(shown)})"
+
+
+def _text(texts: dict[str, Any], name: str) -> str:
+    """The text beside the value with this dotted name."""
+    found: Any = texts
+    for part in name.split(".")[1:]:
+        if isinstance(found, list):
+            found = found[int(part) - 1] if int(part) <= len(found) else {}
         else:
-            yield f"{prefix}{name}", "" if value is None else str(value)
+            found = found.get(part, {})
+    return f" = {found['zh']} / {found['en']}" if isinstance(found, dict) and found.keys() == {"zh", "en"} else ""
 
 
 @card_app.command("auth")
@@ -136,6 +128,7 @@ def authenticate(
     key: Annotated[str | None, typer.Option(help="外部认证的密钥名 / key for external authentication, RK1DF04")] = None,
     reader: ReaderOption = None,
     auth: AuthOption = "auto",
+    use_last_try: LastTryOption = False,
     as_json: JsonOption = False,
     trace: TraceOption = False,
 ) -> None:
@@ -146,11 +139,10 @@ def authenticate(
     """
     from cardlib.failures import FailureCode
 
-    with desk(reader, auth, trace=trace) as here:
+    with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
         if here.authenticator is None:
             raise CommandError(FailureCode.PSAM_ABSENT, "no PSAM and no key store here")
-        card = here.card()
-        card.open()
+        card = here.opened()
         card.check_genuine(here.authenticator)
         if key is not None:
             card.authenticate(key, here.authenticator)
@@ -161,87 +153,31 @@ def authenticate(
         print("✓ 真卡 / genuine" + (f"，{key} ✓" if key else ""))
 
 
-pin_app = typer.Typer(help="密码 / the holder's PIN", no_args_is_help=True)
-card_app.add_typer(pin_app, name="pin")
-
-
-@pin_app.command("status")
-@reports_failures
-def pin_status(reader: ReaderOption = None, as_json: JsonOption = False) -> None:
-    """还可尝试几次 / how many tries are left.
-
-    \b
-    Example: ./onecard card pin status
-    """
-    with desk(reader, "none", trace=False) as here:
-        card = here.card()
-        card.open()
-        tries = card.pin_tries()
-    data = {"ok": True, "is_set": tries is not None, "tries": tries}
-    if as_json:
-        print_json(data)
-    else:
-        print("未设密码 / no PIN set" if tries is None else f"还可尝试 {tries} 次 / {tries} tries left")
-
-
-@pin_app.command("verify")
-@reports_failures
-def pin_verify(
-    reader: ReaderOption = None,
-    use_last_try: Annotated[bool, typer.Option(help="允许用掉最后一次 / spend the last try")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """校验密码：从终端输入，不作参数 / verify the PIN, typed here and never an argument.
-
-    \b
-    Example: ./onecard card pin verify
-    """
-    pin = _typed_pin()
-    with desk(reader, "none", trace=False) as here:
-        card = here.card()
-        card.open()
-        card.verify_pin(pin, use_last_try=use_last_try)
-    if as_json:
-        print_json({"ok": True})
-    else:
-        print("✓")
-
-
-def _typed_pin() -> str:
-    """From the terminal without echo; from a pipe, its first line. The prompt never mixes with the output."""
-    if sys.stdin.isatty():
-        return str(typer.prompt("密码 / PIN", hide_input=True, err=True))
-    return sys.stdin.readline().strip()
-
-
 @card_app.command("write")
 @reports_failures
 def write(
-    item: Annotated[str, typer.Argument(help="数据项 / item: telephone, issue_date …")],
-    value: Annotated[str, typer.Argument(help="新值 / new value")],
+    item: Annotated[str, typer.Argument(help="数据项，重复的加序号 / item: telephone, degree:2, photo …")],
+    value: Annotated[str, typer.Argument(help="新值、JSON 或 @文件 / new value, JSON of a group, or @file")],
+    pin: PinOption = False,
     reader: ReaderOption = None,
+    use_last_try: LastTryOption = False,
     as_json: JsonOption = False,
     trace: TraceOption = False,
 ) -> None:
     """写一个数据项（先做密钥认证，写后读回） / write one item, authenticated and read back.
 
     \b
-    Example: ./onecard card write telephone 01012345678
+    Examples: ./onecard card write telephone 01012345678
+              ./onecard card write photo @photo.jpg
     """
-    from cardlib.failures import FailureCode
-
-    with desk(reader, "keys", trace=trace) as here:
+    with desk(reader, "keys", trace=trace, use_last_try=use_last_try) as here:
         assert here.authenticator is not None
-        card = here.card()
-        card.open()
-        card.write_item(item, value, here.authenticator)
-        now = card.read_item(item, here.authenticator)
-    if str(now) != value:
-        raise CommandError(FailureCode.CARD_DATA_INVALID, f"the card now says {now!r}")
+        now = here.opened(pin=pin).files.write_and_check(item, card_data.typed_value(value), here.authenticator)
     if as_json:
         print_json({"ok": True, item: now})
     else:
-        print(f"✓ {item} = {now}")
+        shown = str(now)
+        print(f"✓ {item} = {shown if len(shown) <= 80 else f'{len(shown) // 2} bytes'}")
 
 
 @card_app.command("initialize")

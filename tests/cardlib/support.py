@@ -40,8 +40,12 @@ def roots() -> RootKeys:
 
 @cache
 def key_service() -> SoftKeyService:
+    return key_service_of(roots())
+
+
+def key_service_of(roots: RootKeys) -> SoftKeyService:
     service = SoftKeyService.create(Path(mkdtemp()) / "keys.json", "test passphrase", cost=ScryptCost(n=2, r=8, p=1))
-    import_roots(service, roots())
+    import_roots(service, roots)
     return service
 
 

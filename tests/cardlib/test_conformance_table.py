@@ -1,0 +1,106 @@
+"""`docs/card-conformance.md`: every command, documented status word and generation, and the test that proves it.
+
+`python -m tests.cardlib.test_conformance_table` writes the page anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apdu.sw import meaning
+from cardlib.explain import explain
+from cardlib.failures import FailureCode, describe
+from cardlib.spec import Generation
+from simulators.card import card as chip_card
+from tests.cardlib.conformance import COMMANDS, Command, card
+
+PAGE = Path(__file__).parents[2] / "docs" / "card-conformance.md"
+HEAD = """# Status words of the card (状态字对照)
+
+Made by `tests/cardlib/test_conformance_table.py`; do not edit. Every command of the simulated card, every status word
+its table documents, and whether a card of the generation was brought to answer it. A row's test is
+`tests/cardlib/test_conformance_table.py::test_word_is_reached[<test>-<generation>]`; the scenarios are
+`tests/cardlib/conformance/`. `./onecard card explain <word> --ins <instruction>` tells cause and remedy of each.
+
+`✓` reached by that test; `—` not applicable: the reference COS profile builds no 1.0 cards. Words that no card can be
+brought to stand below their command with the reason.
+"""
+
+
+def slug(command: Command) -> str:
+    return command.name.replace(" ", "-").replace("/", "-")
+
+
+def is_applicable(command: Command, word: str, generation: Generation) -> bool:
+    return generation is not Generation.V1 or not (command.is_profile or word in command.not_in_1_0)
+
+
+def cases() -> Iterator[tuple[Command, str, Generation]]:
+    for command in COMMANDS:
+        for word in sorted(command.scenarios()):
+            for generation in Generation:
+                if is_applicable(command, word, generation):
+                    yield command, word, generation
+
+
+def fits(answer: str, word: str) -> bool:
+    got, fixed = answer[-4:].upper(), word.rstrip("x")
+    return len(got) == 4 and got.startswith(fixed)
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "generation"),
+    [pytest.param(*case, id=f"{slug(case[0])}-{case[1]}-{case[2]}") for case in cases()],
+)
+def test_word_is_reached(command: Command, word: str, generation: Generation) -> None:
+    answer = command.scenarios()[word](card(generation))
+    assert fits(answer, word), answer
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=slug)
+def test_the_host_explains_every_word_in_both_languages(command: Command) -> None:
+    for word in (*command.scenarios(), *command.unreachable):
+        sw = int(word.replace("x", "2"), 16)
+        said = meaning(sw, command.ins)
+        assert "unknown" not in said.text_en, word
+        assert said.text_zh.strip(), word
+        if said.failure is not None:
+            failure = describe(FailureCode(said.failure))
+            assert failure.cause_zh and failure.cause_en and failure.remedy_zh and failure.remedy_en  # noqa: PT018
+        assert explain(f"{sw:04X}", ins=command.ins).title_en == said.text_en
+
+
+def test_every_command_of_the_card_is_in_the_table() -> None:
+    assert {ins for _, ins in chip_card.COMMANDS} == {command.ins for command in COMMANDS}
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.cardlib.test_conformance_table"
+
+
+def page() -> str:
+    parts = [HEAD]
+    for command in COMMANDS:
+        rows = [
+            f"\n## {command.name} (INS {command.ins:02X})\n",
+            "| word | meaning | 1.0 | 2.0 | 3.0 | test |",
+            "|---|---|---|---|---|---|",
+        ]
+        for word in sorted(command.scenarios()):
+            said = meaning(int(word.replace("x", "2"), 16), command.ins)
+            # 22 hexadecimal is 34; a tries counter has one digit.
+            zh, en = (re.sub("34|2", "x", text) if "x" in word else text for text in (said.text_zh, said.text_en))
+            marks = ["✓" if is_applicable(command, word, generation) else "—" for generation in Generation]
+            rows.append(f"| {word} | {zh} / {en} | {' | '.join(marks)} | {slug(command)}-{word} |")
+        rows += [f"\n{word}: not reachable, {reason}." for word, reason in sorted(command.unreachable.items())]
+        rows += [f"\n{word} in 1.0: not reachable, {reason}." for word, reason in sorted(command.not_in_1_0.items())]
+        parts.append("\n".join(rows) + "\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
