@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecard_cli import card_account, card_data, card_manage
+from onecard_cli import card_account, card_apps, card_data, card_manage
 from onecard_cli.desk import (
     AuthOption,
     Desk,
@@ -32,6 +32,7 @@ card_app.add_typer(card_manage.pin_app, name="pin")
 card_app.add_typer(card_manage.block_app, name="block")
 card_app.add_typer(card_account.account_app, name="account")
 card_data.register(card_app)
+card_apps.register(card_app)
 
 
 @card_app.command("read")

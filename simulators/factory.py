@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cardlib.spec import CardSpec, DfSpec, EfSpec, KeySpec, KeyType, Structure, load
+from simulators.apps.build import neighbours
 from simulators.card import crypto
 from simulators.card.card import SimCard
 from simulators.card.crypto import Algorithm
@@ -96,6 +97,10 @@ def build_card(persona: Persona, roots: RootKeys) -> CardState:
     state.dfs[0].keys.append(KeyObject(StoredKeyType.PIN, 1, 0, 0, spec.pin.tries, spec.pin.tries, 0, pin))
     if persona.life is Life.ISSUED:
         _write_items(state, spec, persona)
+    try:
+        state.neighbours = neighbours(roots.root, persona.applications)
+    except (KeyError, ValueError) as exc:
+        raise PersonaError(f"{persona.name}: applications: {exc}") from exc
     for name in persona.blocked_applications:
         next(df for df in state.dfs if df.fid == spec.df(name).fid).is_blocked = True
     return state

@@ -15,7 +15,7 @@ from simulators.faults import Faults
 _FOLDER = Path(__file__).with_name("personas")
 _FIELDS = frozenset(
     {"title_zh", "title_en", "generation", "life", "region", "serial", "pin", "optional_applications"}
-    | {"is_blocked", "blocked_applications", "items", "faults", "based_on", "balance_fen"}
+    | {"is_blocked", "blocked_applications", "items", "faults", "based_on", "balance_fen", "applications"}
 )
 _HEX_FAULTS = frozenset({"fci", "atr"})
 
@@ -43,6 +43,8 @@ class Persona:
     blocked_applications: tuple[str, ...] = ()
     balance_fen: int = 0
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
+    applications: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Applications beside the SSSE by name: `transit`, `pki`, `bank` (simulators/apps/build.py)."""
     fault_values: dict[str, Any] = field(default_factory=dict)
 
     def faults(self) -> Faults:
@@ -81,6 +83,7 @@ def load(name: str) -> Persona:
             blocked_applications=tuple(table.get("blocked_applications", ())),
             balance_fen=table.get("balance_fen", 0),
             items=table.get("items", {}),
+            applications=table.get("applications", {}),
             fault_values=table.get("faults", {}),
         )
         persona.faults()

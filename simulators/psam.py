@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cardlib.spec import Generation, KeyType, load
+from simulators.apps.build import transit_sam
+from simulators.apps.transit_psam import FID_APPLICATION as FID_TRANSIT
 from simulators.card import crypto
 from simulators.card.crypto import Algorithm
 from simulators.card.frame import SW, Frame, Refused, require, wrong_le
@@ -84,6 +86,7 @@ class _Environment:
 class _Session:
     environment: _Environment
     in_application: bool = False
+    in_transit: bool = False
     ef: int | None = None
     pending: bytes = b""
     register: Register | None = None
@@ -92,7 +95,7 @@ class _Session:
 
 
 class SimPsam:
-    """Thread-safe; same power and transmit interface as SimCard.
+    """Thread-safe; same power and transmit interface as SimCard. `transit` is the transport ministry's application.
 
     `levels` sets for single keys how many diversifications are left to the PSAM, as city PSAMs differ in it; the root
     is then diversified beforehand with the region's own factors.
@@ -112,6 +115,7 @@ class SimPsam:
         rng: Callable[[int], bytes] = os.urandom,
         direct: bool = False,
     ) -> None:
+        self.transit = transit_sam(roots.root, bytes.fromhex(terminal_number), sequence=counter)
         self._environments = []
         public = bytes((ISSUER,)) + bytes.fromhex(serial) + bytes((VERSION, KEY_CARD_TYPE, 0, 0))
         for algorithm in algorithms:
@@ -131,6 +135,7 @@ class SimPsam:
     def power_on(self) -> bytes:
         with self._lock:
             self._session = _Session(self._environments[0])
+            self.transit.select()
             return ATR
 
     def power_off(self) -> None:
@@ -158,6 +163,8 @@ class SimPsam:
             return data + sw.to_bytes(2, "big")
 
     def _dispatch(self, session: _Session, frame: Frame) -> bytes:
+        if session.in_transit and frame.ins not in (0xA4, 0xC0, 0x84):
+            return self.transit.execute(session.environment.algorithm, frame)
         classes = _CLASSES.get(frame.ins)
         require(frame.cla in _ALL_CLASSES, SW.WRONG_CLA)
         require(classes is not None, SW.WRONG_INS)
@@ -197,9 +204,15 @@ class SimPsam:
             require(fid in _visible_files(session), SW.FILE_NOT_FOUND)
             session.ef = fid
             return b""
-        name = self._enter(session, frame)
+        is_transit = frame.p1 == 0x00 and frame.data == FID_TRANSIT.to_bytes(2, "big")
+        name = b"" if is_transit else self._enter(session, frame)
         session.ef = None
         session.register = session.purchase = None
+        session.in_transit = is_transit
+        transit_fci = self.transit.select()
+        if is_transit:
+            session.in_application = False
+            return transit_fci
         return b"\x6f" + bytes((len(name) + 2, 0x84, len(name))) + name
 
     def _enter(self, session: _Session, frame: Frame) -> bytes:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from simulators.card.state import CardState, Df, Ef
+
+if TYPE_CHECKING:
+    from simulators.apps.neighbour import Neighbour
 
 FREE, NEVER, PIN, KEY, PIN_OR_KEY, PIN_AND_KEY = range(6)
 LOCAL_KEY = 0x80
@@ -25,7 +29,7 @@ class Transaction:
 
 @dataclass(slots=True)
 class Session:
-    """Lost at power-off and reset."""
+    """Lost at power-off and reset. While a `neighbour` is selected there is no current DF."""
 
     df: Df | None
     ef: Ef | None = None
@@ -36,9 +40,11 @@ class Session:
     challenge: bytes = b""
     pending: bytes = b""
     transaction: Transaction | None = None
+    neighbour: Neighbour | None = None
 
-    def enter(self, df: Df | None) -> None:
+    def enter(self, df: Df | None, neighbour: Neighbour | None = None) -> None:
         """Make `df` current; leaving a DF loses its local keys, the challenge and the transaction."""
+        self.neighbour = neighbour
         if df is not self.df:
             self.local_keys.clear()
             self.challenge = b""

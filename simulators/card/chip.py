@@ -46,10 +46,14 @@ class Chip:
     """A powered chip. `changed` tells the caller that `state` must be committed."""
 
     def __init__(self, state: CardState, commands: dict[tuple[int, int], Command], rng: Rng) -> None:
+        # Applications stand on this package's frames and ciphers, so they can be named only once it is complete.
+        from simulators.apps.registry import neighbours
+
         self.state = state
         self.session = Session(df=state.ssse)
         self.rng = rng
         self.changed = False
+        self.neighbours = neighbours(state.neighbours)
         self._commands = commands
         self._instructions = frozenset(ins for _, ins in commands)
 
@@ -61,6 +65,11 @@ class Chip:
         if frame.ins != INS_GET_RESPONSE:
             self.session.pending = b""
         try:
+            neighbour = self.session.neighbour
+            if neighbour is not None and frame.ins not in (INS_SELECT, INS_GET_RESPONSE):
+                require(not self.state.is_blocked, SW.CARD_BLOCKED)
+                data, outgoing = neighbour.execute(self, frame)
+                return data, SW.OK, outgoing
             command = self._find(frame)
             outgoing = command.is_outgoing(frame)
             self._check_transaction_state(frame)
@@ -75,7 +84,7 @@ class Chip:
         except Refused as refusal:
             if frame.cla == CLA_MEDICAL and refusal.sw >> 8 != 0x6C:
                 self.session.transaction = None
-            return b"", refusal.sw, True
+            return refusal.data, refusal.sw, not refusal.data
 
     def _find(self, frame: Frame) -> Command:
         """Steps 1 to 3: transport, card block, class and instruction, life-cycle state."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from simulators.card.chip import Chip, Command
 from simulators.card.crypto import Algorithm
 from simulators.card.frame import SW, Frame, Refused, require
 from simulators.card.state import RECORD_TYPES, CardState, Df, Ef, FileType
+
+if TYPE_CHECKING:
+    from simulators.apps.neighbour import Neighbour
 
 FID_MF = 0x3F00
 MODE_NUMBER, MODE_TO_LAST, MODE_FROM_LAST = 4, 5, 6
@@ -28,11 +33,19 @@ def fci(df: Df) -> bytes:
 
 
 def select(chip: Chip, frame: Frame) -> bytes:
+    neighbour = chip.session.neighbour
+    if neighbour is not None:
+        neighbour.interrupt()
+        if frame.p1 == 0x02:
+            return neighbour.select_file(int.from_bytes(frame.data, "big"))
     if frame.p1 == 0x02:
         return _select_ef(chip, frame.data)
     df = _by_name(chip, frame) if frame.p1 == 0x04 else _by_identifier(chip, frame.data)
     if isinstance(df, Ef):
         return _select_ef(chip, frame.data)
+    if df is not None and not isinstance(df, Df):
+        chip.session.enter(None, df)
+        return df.select()
     chip.session.enter(df)
     if df is None:
         return b""
@@ -55,13 +68,15 @@ def _by_identifier(chip: Chip, data: bytes) -> Df | Ef | None:
     return ef
 
 
-def _by_name(chip: Chip, frame: Frame) -> Df:
+def _by_name(chip: Chip, frame: Frame) -> Df | Neighbour:
     """Full name first; else prefixes in order of creation, P2=02 going on from the current DF (OPEN C24)."""
-    matches = [df for df in chip.state.dfs if df.name.startswith(frame.data)]
+    everything: list[Df | Neighbour] = [*chip.state.dfs, *chip.neighbours]
+    current = chip.session.neighbour or chip.session.df
+    matches = [df for df in everything if df.name.startswith(frame.data)]
     if frame.p2 == 0x00:
         matches.sort(key=lambda df: df.name != frame.data)
-    elif any(df is chip.session.df for df in matches):
-        matches = matches[next(i for i, df in enumerate(matches) if df is chip.session.df) + 1 :]
+    elif any(df is current for df in matches):
+        matches = matches[next(i for i, df in enumerate(matches) if df is current) + 1 :]
     if not matches:
         raise Refused(SW.FILE_NOT_FOUND)
     return matches[0]

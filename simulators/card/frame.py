@@ -42,11 +42,12 @@ class SW:
 
 
 class Refused(Exception):
-    """Ends a command with a status word and no data."""
+    """Ends a command with a status word; `data` goes with a warning such as 6283 and is otherwise empty."""
 
-    def __init__(self, sw: int) -> None:
+    def __init__(self, sw: int, data: bytes = b"") -> None:
         super().__init__(f"{sw:04X}")
         self.sw = sw
+        self.data = data
 
 
 def wrong_le(available: int) -> Refused:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
+from simulators.apps.state import NeighbourState
 from simulators.card.crypto import Algorithm
 
 CHIP_HISTORICAL_BYTES = bytes.fromhex("00FE00000086FE000000000000")
@@ -19,6 +20,9 @@ EMPTY_PIN = b"\xff" * 8
 FID_KEYS = 0x0000
 FID_ACCOUNT = 0x0002
 FID_DF04 = 0xDF04
+
+LATER_FIELDS = frozenset({"neighbours"})
+"""Absent from images of the first release, which stay readable."""
 
 
 class CardStateError(Exception):
@@ -173,6 +177,7 @@ class CardState:
     dfs: list[Df] = field(default_factory=list)
     is_blocked: bool = False
     proof: Proof | None = None
+    neighbours: NeighbourState = field(default_factory=NeighbourState)
 
     @property
     def atr(self) -> bytes:
@@ -235,9 +240,9 @@ def _plain(value: Any) -> Any:
 def _build(kind: type[T], raw: Any) -> T:
     """Rebuild a dataclass strictly: every field present, of its declared type, and none besides."""
     hints = typing.get_type_hints(kind)
-    if not isinstance(raw, dict) or raw.keys() != hints.keys():
+    if not isinstance(raw, dict) or raw.keys() | LATER_FIELDS & hints.keys() != hints.keys():
         raise ValueError(f"{kind.__name__}: wrong fields")
-    return kind(**{name: _value(hint, raw[name]) for name, hint in hints.items()})
+    return kind(**{name: _value(hint, raw[name]) for name, hint in hints.items() if name in raw})
 
 
 def _value(hint: Any, raw: Any) -> Any:
