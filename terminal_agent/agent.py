@@ -10,6 +10,7 @@ from apdu.readers import ReaderService
 from cardlib.psam import PsamError
 from terminal_agent.cards import CardDesk
 from terminal_agent.centre import IssuanceClient
+from terminal_agent.driver_desk import DriverDesk
 from terminal_agent.guard import OwnPorts
 from terminal_agent.hub import EventHub
 from terminal_agent.jobs import JobService
@@ -29,6 +30,7 @@ class Agent:
         self.hub = EventHub()
         self.registry = ReaderRegistry(readers, self.hub, settings.psam_readers)
         self.desk = CardDesk(readers, self.registry, settings)
+        self.driver = DriverDesk(self.registry, self.desk, settings)
         self.jobs = JobService(self.registry, self.hub, settings, centre)
         self.ports = OwnPorts()
 
@@ -37,6 +39,7 @@ class Agent:
 
     async def stop(self) -> None:
         self.hub.close()
+        await self.driver.close()
         await self.jobs.stop()
         self.desk.close()
         await self.registry.stop()

@@ -78,7 +78,7 @@ class CardDesk:
     async def driver_read(self, i_type: int) -> tuple[int, str]:
         """iReadCardBas of terminal.md §11: (0, the 11 items) or (negative code, error text). Never raises."""
         try:
-            reader = self._choose(i_type)
+            reader = self.choose(i_type)
             psam = self.psam()
 
             def read(connection: CardConnection) -> tuple[int, str]:
@@ -86,7 +86,7 @@ class CardDesk:
                     TraceChannel(connection),
                     connection.atr,
                     authenticator=psam,
-                    terminal_number=_terminal_number(psam),
+                    terminal_number=terminal_number_of(psam),
                     device_number=self._settings.device_number,
                     protocol=connection.protocol,
                 )
@@ -101,7 +101,7 @@ class CardDesk:
         LOG.info("iReadCardBas on %s: %d", reader.name, code)
         return code, text
 
-    def _choose(self, i_type: int) -> Reader:
+    def choose(self, i_type: int) -> Reader:
         """The reader iType means: of the fitting ones with a card the first, the preferred kind before the other."""
         readers = [reader for reader in self._registry.card_readers() if not reader.is_lost]
         contact = [reader for reader in readers if not reader.is_contactless]
@@ -120,7 +120,7 @@ class CardDesk:
         return chosen
 
 
-def _terminal_number(psam: TerminalPsam | None) -> str:
+def terminal_number_of(psam: TerminalPsam | None) -> str:
     """A terminal whose PSAM does not answer still names itself, as one without PSAM."""
     if psam is None:
         return NO_TERMINAL_NUMBER

@@ -1,7 +1,8 @@
 """The WebSocket the installed base of pages talks to (terminal.md §11, end; card_digest.md §5).
 
 A page sends `{"function":"iReadCardBas","iType":3}` and gets `{"functionName":"iReadCardBas","success":"1",
-"pOutInfo":"…"}`; otherwise `success` is the driver's negative code and `pOutInfo` the text. There are no request
+"pOutInfo":"…"}`; otherwise `success` is the driver's negative code and `pOutInfo` the text. A second dialect sends
+`{"func":"iReadCardBas","in":["3"]}` and gets `{"result":0,"out":["…"]}`. There are no request
 numbers, so each connection's calls are answered in their order; calls of several connections queue at the reader.
 """
 
@@ -15,8 +16,9 @@ from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from cardlib.driver_session import Answer
 from terminal_agent.agent import Agent
-from terminal_agent.cards import I_TYPES
+from terminal_agent.driver_functions import DriverFunction, argument, function_of
 from terminal_agent.guard import Guard
 
 UNKNOWN_FUNCTION: Final = -13
@@ -43,21 +45,39 @@ class DriverSocket:
         except WebSocketDisconnect:
             return
 
-    async def answer(self, message: str | bytes) -> dict[str, str]:
+    async def answer(self, message: str | bytes) -> dict[str, Any]:
+        """In the dialect of the request; what is in neither is answered in the first."""
         try:
             request: Any = json.loads(message)
         except (ValueError, RecursionError):
-            return _failed("", WRONG_PARAMETER, "请求不是 JSON")
+            return _first("", WRONG_PARAMETER, "请求不是 JSON")
+        if isinstance(request, dict) and "function" not in request and isinstance(request.get("func"), str):
+            code, text = await self._second(request["func"], request.get("in", []))
+            return {"result": code, "out": [text]}
         if not isinstance(request, dict) or not isinstance(request.get("function"), str):
-            return _failed("", WRONG_PARAMETER, "请求缺少 function")
+            return _first("", WRONG_PARAMETER, "请求缺少 function")
         name = request["function"]
-        if name != "iReadCardBas":
-            return _failed(name[:64], UNKNOWN_FUNCTION, "不支持该命令")
-        i_type = _integer(request.get("iType"))
-        if i_type not in I_TYPES:
-            return _failed(name, WRONG_PARAMETER, "iType 应为 1、2、3 或 4")
-        code, text = await self._agent.desk.driver_read(i_type)
-        return _answer(name, _SUCCESS if code == 0 else str(code), text)
+        function = function_of(name)
+        if function is None:
+            return _first(name[:64], UNKNOWN_FUNCTION, "不支持该命令")
+        given = [request.get(parameter, request.get(parameter.lower())) for parameter in function.parameters]
+        return _first(name, *await self._call(function, given))
+
+    async def _second(self, name: str, given: object) -> Answer:
+        """`in` holds the parameters of the C function in their order, numbers as text."""
+        function = function_of(name)
+        if function is None:
+            return UNKNOWN_FUNCTION, "不支持该命令"
+        if not isinstance(given, list) or len(given) != len(function.parameters):
+            return WRONG_PARAMETER, f"in 应有 {len(function.parameters)} 个参数"
+        return await self._call(function, given)
+
+    async def _call(self, function: DriverFunction, given: list[Any]) -> Answer:
+        try:
+            arguments = [argument(*pair) for pair in zip(function.parameters, given, strict=True)]
+        except ValueError as error:
+            return WRONG_PARAMETER, str(error)
+        return await self._agent.driver.call(function, arguments)
 
 
 def create_driver_app(agent: Agent) -> ASGIApp:
@@ -67,16 +87,5 @@ def create_driver_app(agent: Agent) -> ASGIApp:
     return Guard(app, agent.settings.allowed_origins, agent.ports)
 
 
-def _integer(value: object) -> int:
-    """Some pages send numbers as text. 0 for anything else, which is no iType."""
-    if isinstance(value, str) and len(value) == 1 and value in "1234":
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _failed(name: str, code: int, text: str) -> dict[str, str]:
-    return _answer(name, str(code), text)
-
-
-def _answer(name: str, success: str, text: str) -> dict[str, str]:
-    return {"functionName": name, "success": success, "pOutInfo": text}
+def _first(name: str, code: int, text: str) -> dict[str, Any]:
+    return {"functionName": name, "success": _SUCCESS if code == 0 else str(code), "pOutInfo": text}

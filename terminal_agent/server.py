@@ -66,6 +66,7 @@ class _Server(uvicorn.Server):
                 app,
                 lifespan="on" if lifespan == "on" else "off",
                 log_config=None,
+                log_level="info",  # at DEBUG uvicorn shows what the WebSocket carries: names, numbers, a new PIN
                 access_log=False,
                 server_header=False,
                 # The guard trusts the port a request came in by; no header may rewrite it.

@@ -59,6 +59,11 @@ class AgentSettings(BaseSettings):
     client_key: Path | None = None
     psam_readers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     device_number: str = Field(default="ONECARD00001", pattern=r"^[0-9A-Za-z]{1,32}$")
+    pin_pad: str | None = Field(default=None, min_length=1)
+    """Serial port of a PIN pad in one housing with the reader: its PIN blocks come in clear (draft P8, 6.4.4.4)."""
+    pin_pad_baud: int = Field(default=115200, ge=1200, le=921600)
+    debit_journal: Path | None = None
+    hsm_addresses: dict[str, str] = Field(default_factory=dict)
     wait_for_card_s: Seconds = 120.0
     operation_timeout_s: Seconds = 20.0
     batch_timeout_s: Seconds = 90.0

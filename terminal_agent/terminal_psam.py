@@ -15,6 +15,7 @@ from apdu.errors import TransportError
 from apdu.readers import CardConnection, ReaderService
 from cardlib.psam import PsamAuthenticator, PsamError
 from hsm.api import CardFactors, KeyRef
+from hsm.transactions import Purchase
 from terminal_agent.problems import OperationTimeoutError
 from terminal_agent.registry import Reader
 from terminal_agent.worker import ReaderWorker
@@ -57,6 +58,23 @@ class TerminalPsam:
                 return self._connected().authentication_value(key, factors, challenge, original)
 
         return self._on_worker(compute)
+
+    def init_purchase(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> tuple[bytes, bytes]:
+        """As `PsamAuthenticator.init_purchase`; a lost connection costs a transaction number, never money."""
+
+        def init() -> tuple[bytes, bytes]:
+            try:
+                return self._connected().init_purchase(key, factors, purchase)
+            except TransportError as exc:
+                LOG.info("PSAM connection lost (%s); connecting again", exc)
+                self._disconnect()
+                return self._connected().init_purchase(key, factors, purchase)
+
+        return self._on_worker(init)
+
+    def credit_purchase(self, mac2: bytes) -> None:
+        """As `PsamAuthenticator.credit_purchase`; not repeated, as a new connection knows of no purchase."""
+        self._on_worker(lambda: self._connected().credit_purchase(mac2))
 
     def close(self) -> None:
         self._worker.pin()

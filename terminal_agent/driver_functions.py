@@ -1,0 +1,101 @@
+"""Names and parameters of the driver functions this agent serves (terminal.md §11), and what each runs on a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cardlib.driver_address import MAX_TEXT
+from cardlib.driver_hsm import HsmSteps
+from cardlib.driver_session import Answer, DriverSession
+
+I_TYPE, I_AUTH_TYPE = "iType", "iAuthType"
+INFO, ADDRESS, DATA, PAY, KEY = "pCardInfo", "pFileAddr", "pWriteData", "pPayInfo", "pKey"
+_I_TYPES = (1, 2, 3, 4)
+_AUTH_TYPES = (1, 2)
+
+Run = Callable[..., Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFunction:
+    """`parameters` in the order of the C interface; `run(session, steps, *texts)` without iType."""
+
+    name: str
+    parameters: tuple[str, ...]
+    run: Run
+    is_step: bool = False
+    asks_pin: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """The function chooses a reader; a later step goes on with the card of the one before."""
+        return I_TYPE in self.parameters
+
+
+def _plain(method: str) -> Run:
+    def run(session: DriverSession, steps: HsmSteps, *arguments: Any) -> Answer:
+        steps.reset()
+        answer: Answer = getattr(session, method)(*arguments)
+        return answer
+
+    return run
+
+
+def _step(method: str) -> Run:
+    def run(_session: DriverSession, steps: HsmSteps, *arguments: Any) -> Answer:
+        answer: Answer = getattr(steps, method)(*arguments)
+        return answer
+
+    return run
+
+
+def _functions() -> tuple[DriverFunction, ...]:
+    found = [
+        DriverFunction("iReadCardBas", (I_TYPE,), _plain("read_card_bas")),
+        DriverFunction("iReadCard", (I_TYPE, I_AUTH_TYPE, INFO, ADDRESS), _plain("read_card")),
+        DriverFunction("iWriteCard", (I_TYPE, INFO, ADDRESS, DATA), _plain("write_card")),
+        DriverFunction("iVerifyPIN", (I_TYPE,), _plain("verify_pin"), asks_pin=True),
+        DriverFunction("iChangePIN", (I_TYPE,), _plain("change_pin"), asks_pin=True),
+        DriverFunction("iReloadPIN", (I_TYPE, INFO), _plain("reload_pin"), asks_pin=True),
+        DriverFunction("iUnblockPIN", (I_TYPE, INFO), _plain("unblock_pin")),
+        DriverFunction("iDoDebit", (I_TYPE, INFO, PAY), _plain("do_debit")),
+        DriverFunction("iReadDebitRecord", (I_TYPE,), _plain("read_debit_record")),
+    ]
+    for name, method, first, second in (
+        ("iReadCardBas", "read_card_bas", (I_TYPE,), (KEY,)),
+        ("iReadCard", "read_card", (I_TYPE, INFO, ADDRESS), (KEY,)),
+        ("iWriteCard", "write_card", (I_TYPE, INFO, ADDRESS), (KEY, DATA)),
+        ("iDoDebit", "do_debit", (I_TYPE, INFO, PAY), (KEY,)),
+        ("iReloadPIN", "reload_pin", (I_TYPE, INFO), (KEY,)),
+        ("iUnblockPIN", "unblock_pin", (I_TYPE, INFO), (KEY,)),
+    ):
+        steps = [first, second, (KEY,)] if name in ("iReloadPIN", "iUnblockPIN") else [first, second]
+        for number, parameters in enumerate(steps, start=1):
+            run = _step(f"{method}_step{number}")
+            asks = name == "iReloadPIN" and number == 2
+            found.append(DriverFunction(f"{name}_HSM_Step{number}", parameters, run, is_step=True, asks_pin=asks))
+    return tuple(found)
+
+
+FUNCTIONS: Final = {function.name: function for function in _functions()}
+"""By name; one wrapper of the installed base shortens `iReadCard_HSM_Step2` to `ReadCard_HSM_Step2`."""
+
+
+def function_of(name: str) -> DriverFunction | None:
+    return FUNCTIONS.get(name) or (FUNCTIONS.get("i" + name) if "_HSM_Step" in name else None)
+
+
+def argument(name: str, value: object) -> int | str:
+    """One parameter as the function takes it. Raises ValueError with a text for the program."""
+    if name in (I_TYPE, I_AUTH_TYPE):
+        allowed = _I_TYPES if name == I_TYPE else _AUTH_TYPES
+        # Some pages send numbers as text.
+        number = int(value) if isinstance(value, str) and len(value) == 1 and value in "1234" else value
+        if isinstance(number, bool) or not isinstance(number, int) or number not in allowed:
+            raise ValueError(f"{name} 应为 " + "、".join(map(str, allowed)))
+        return number
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise ValueError(f"缺少 {name}，或不是文本")
+    return value
