@@ -29,6 +29,7 @@ SECRET_INSTRUCTIONS: Final = frozenset(
         Ins.EXTERNAL_AUTHENTICATION,
         Ins.SET_STATE,  # shares F4 with ACTIVATE COS, whose body is the transport key in clear
         Ins.CIPHER_DATA,  # a PSAM encrypts new PINs with it
+        0x4A,  # the certificate application takes key material in it (personalization of 3.0 cards)
     }
 )
 

@@ -187,3 +187,7 @@ def test_counting_and_timing() -> None:
     assert timing.durations_s == [0.5, 0.25]
     assert timing.total_s == 0.75
     assert isinstance(timing, Channel)
+
+
+def test_key_material_for_the_certificate_application_is_hidden() -> None:
+    assert "C110" not in redact_command(bytes.fromhex("804A0210 12 C110 000102030405060708090A0B0C0D0E0F"), full=True)
