@@ -16,10 +16,6 @@ def select_name(name: bytes, *, want_fci: bool = False) -> CommandApdu:
     return CommandApdu(0x00, 0xA4, 0x04, 0x00, name, 256 if want_fci else None)
 
 
-def select_df(fid: int) -> CommandApdu:
-    return CommandApdu(0x00, 0xA4, 0x00, 0x00, fid.to_bytes(2, "big"))
-
-
 def get_challenge(length: int = AUTHENTICATION_CHALLENGE) -> CommandApdu:
     return CommandApdu(0x00, 0x84, 0x00, 0x00, b"", length)
 

@@ -130,16 +130,11 @@ def block_application(
     \b
     Example: ./onecard card block application DF07
     """
-    from cardlib.failures import FailureCode
     from cardlib.management import block_application
-    from onecard_cli.output import CommandError
 
     _confirm(f"{df} 将永久不能用 / {df} will never work again", yes=yes)
     with desk(reader, "none", trace=trace, use_last_try=use_last_try) as here:
-        try:
-            block_application(here.opened(), df, keys_of_home())
-        except KeyError as error:
-            raise CommandError(FailureCode.INPUT_INVALID, str(error.args[0])) from None
+        block_application(here.opened(), df, keys_of_home())
     _done(as_json=as_json)
 
 

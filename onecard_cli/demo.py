@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from cardlib.failures import FailureCode
 from onecard_cli.office import ask
-from onecard_cli.output import print_json, reports_failures
+from onecard_cli.output import CommandError, print_json, reports_failures
 
 PERSON = {
     "social_security_number": "990101199001010115",
@@ -178,7 +179,9 @@ class Demo:
                 return job
             if job["state"] in ("failed", "cancelled"):
                 failure = job["failure"] or {}
-                raise DemoError(failure.get("code", "INTERNAL"), f"{failure.get('remedy_zh', '')} {job['detail']}")
+                raise CommandError(
+                    FailureCode(failure.get("code", "INTERNAL")), f"{failure.get('remedy_zh', '')} {job['detail']}"
+                )
             time.sleep(JOB_POLL_S)
 
     @contextmanager
@@ -238,17 +241,9 @@ class Demo:
             _demand(again.json()["code"] == "CODE_USED", "a used code was accepted")
 
 
-class DemoError(Exception):
-    """A step did not show what it must; `failure` names a `FailureCode`."""
-
-    def __init__(self, failure: str, detail: str) -> None:
-        super().__init__(detail)
-        self.failure = failure
-
-
 def _demand(condition: bool, detail: str) -> None:
     if not condition:
-        raise DemoError("INTERNAL", detail)
+        raise CommandError(FailureCode.INTERNAL, detail)
 
 
 def _counts(job: dict[str, Any]) -> dict[str, int]:
