@@ -7,16 +7,24 @@ composition root; callers import only from here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
 
 class Algorithm(StrEnum):
-    """Cipher a card key belongs to. 3DES keys have 16 bytes, or 8 where the draft asks for single DES (STK)."""
+    """What a key is for. Card keys are 3DES (16 bytes, or 8 where the draft asks for single DES: STK) or SM4 keys."""
 
     TDES = "3DES"
     SM4 = "SM4"
+    SM2 = "SM2"
+    P256 = "P-256"
+    RSA = "RSA"
+
+
+CARD_ALGORITHMS = (Algorithm.TDES, Algorithm.SM4)
+PAIR_ALGORITHMS = (Algorithm.SM2, Algorithm.P256, Algorithm.RSA)
 
 
 class Purpose(StrEnum):
@@ -28,20 +36,39 @@ class Purpose(StrEnum):
     PURCHASE = "purchase"
     LOAD = "load"
     TAC = "tac"
+    TRANSPORT = "transport"
     SEAL = "seal"
     SIGN = "sign"
+    DECRYPT = "decrypt"
+
+
+CARD_PURPOSES = frozenset(
+    (Purpose.AUTHENTICATION, Purpose.MESSAGE, Purpose.MASTER, Purpose.PURCHASE, Purpose.LOAD, Purpose.TAC)
+)
+PAIR_PURPOSES = frozenset((Purpose.SIGN, Purpose.DECRYPT))
+
+
+class KeyState(StrEnum):
+    """ACTIVE keys do everything their purpose allows; RETIRED ones serve the cards and data that carry them."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRef:
-    """Name of a key. Card keys carry the card's own key name (`IRK`, `UK1DF02`, `STKDF03`, `MK_SSSE`, `TK`)."""
+    """Name of a key. Card keys carry the card's own key name (`IRK`, `UK1DF02`, `STKDF03`, `MK_SSSE`, `TK`).
+
+    `region` is the six-digit region a root belongs to, empty for a national one.
+    """
 
     name: str
     algorithm: Algorithm
     version: int = 1
+    region: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}/{self.algorithm}/v{self.version}"
+        return f"{self.name}/{self.algorithm}/v{self.version}" + (f"@{self.region}" if self.region else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +91,47 @@ class CardFactors:
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """Public facts of a key. `level` as in `CardFactors`; `length` in bytes; `kcv` 3 bytes (first of E(K, 00…))."""
+    """Public facts of a key. `level` as in `CardFactors`; `length` in bytes; `kcv` 3 bytes (first of E(K, 00…)), of
+    pairs the first of SM3 over the public key; `created` and `expires` in seconds since 1970, `uses` since then."""
 
     ref: KeyRef
     purpose: Purpose
     level: int
     length: int
     kcv: bytes
+    state: KeyState = KeyState.ACTIVE
+    created: int = 0
+    expires: int | None = None
+    uses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DiversificationStep:
+    """One step from a root to a card's key: what it was diversified by, and the check value of the result."""
+
+    name: str
+    factor: bytes
+    kcv: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """One authentication of a batch; fields as in `CardAuthenticator.authentication_value`."""
+
+    factors: CardFactors
+    challenge: bytes
+    original: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SecuredMessage:
+    """One secured command of a batch; fields as in `KeyService.secured_data`."""
+
+    factors: CardFactors
+    challenge: bytes
+    header: bytes
+    data: bytes
+    encrypt: bool = False
 
 
 class HsmError(Exception):
@@ -91,6 +152,12 @@ class KeyExistsError(HsmError):
 
 class KeyPurposeError(HsmError):
     failure = "KEY_PURPOSE"
+
+
+class KeyExpiredError(HsmError):
+    """The key is retired or past its term; it does nothing new."""
+
+    failure = "KEY_EXPIRED"
 
 
 class KeyStoreLockedError(HsmError):
@@ -119,28 +186,74 @@ class CardAuthenticator(Protocol):
 
 
 @runtime_checkable
-class KeyService(CardAuthenticator, Protocol):
-    """All key operations. Methods are safe to call from several threads. Key bytes never leave."""
-
-    def info(self, key: KeyRef) -> KeyInfo: ...
-
-    def keys(self) -> list[KeyInfo]: ...
-
-    def generate(self, key: KeyRef, purpose: Purpose, *, level: int = 0, length: int = 16) -> KeyInfo: ...
-
-    def import_components(self, key: KeyRef, purpose: Purpose, components: list[bytes], *, level: int = 0) -> KeyInfo:
-        """Key = XOR of the components (at least two, equal lengths 8 or 16), as custodians hand them over."""
-        ...
-
-    def destroy(self, key: KeyRef) -> None: ...
-
-    def random(self, length: int) -> bytes: ...
+class MessageKeys(CardAuthenticator, Protocol):
+    """Also secures commands of a card: the key service, or a PSAM as far as its STK allows."""
 
     def secured_data(
         self, key: KeyRef, factors: CardFactors, challenge: bytes, header: bytes, data: bytes, *, encrypt: bool = False
     ) -> bytes:
         """Data field of a secured command: [enc] data || MAC (P4 §8). `header` is CLA INS P1 P2; needs MESSAGE."""
         ...
+
+
+@runtime_checkable
+class KeyVersions(CardAuthenticator, Protocol):
+    """Keeps several versions of a root side by side, as cards made before and after a rotation need them.
+
+    Who does not, as a PSAM, has the one set of roots it was loaded with, by whatever number.
+    """
+
+    def versions(self, name: str, algorithm: Algorithm, *, region: str = "") -> list[int]:
+        """Every version held, retired ones too, newest first."""
+        ...
+
+
+@runtime_checkable
+class KeyService(MessageKeys, KeyVersions, Protocol):
+    """All key operations. Methods are safe to call from several threads. Key bytes never leave."""
+
+    def info(self, key: KeyRef) -> KeyInfo: ...
+
+    def keys(self) -> list[KeyInfo]: ...
+
+    def current(self, name: str, algorithm: Algorithm, *, region: str = "") -> KeyRef:
+        """The highest active version. Raises KeyNotFoundError."""
+        ...
+
+    def generate(
+        self, key: KeyRef, purpose: Purpose, *, level: int = 0, length: int = 16, expires: int | None = None
+    ) -> KeyInfo: ...
+
+    def import_components(
+        self, key: KeyRef, purpose: Purpose, components: list[bytes], *, level: int = 0, expires: int | None = None
+    ) -> KeyInfo:
+        """Key = XOR of the components (at least two, equal lengths 8 or 16), as custodians hand them over."""
+        ...
+
+    def import_wrapped(
+        self, key: KeyRef, purpose: Purpose, wrapped: bytes, *, kek: KeyRef, kcv: bytes, level: int = 0
+    ) -> KeyInfo:
+        """A key that arrives as ECB under `kek` (purpose TRANSPORT), taken only when its check value is `kcv`."""
+        ...
+
+    def derive_root(self, key: KeyRef, source: KeyRef, *, level: int) -> KeyInfo:
+        """Root of a region from one nearer the nation: `key.region` gives the factors, `level` what stays to be done.
+
+        A level-2 root is a province's, a level-3 root a city's (P9 figure 12); cards cannot tell which was used.
+        """
+        ...
+
+    def wrap_root(self, source: KeyRef, *, region: str, level: int, kek: KeyRef) -> tuple[bytes, bytes]:
+        """The same root as `derive_root`, as ECB under `kek` for `import_wrapped` elsewhere, and its check value."""
+        ...
+
+    def retire(self, key: KeyRef) -> KeyInfo:
+        """From now on the key serves existing cards and data only."""
+        ...
+
+    def destroy(self, key: KeyRef) -> None: ...
+
+    def random(self, length: int) -> bytes: ...
 
     def wrap_card_key(
         self,
@@ -180,6 +293,22 @@ class KeyService(CardAuthenticator, Protocol):
         """3-byte key check value of the diversified card key."""
         ...
 
+    def diversification(self, key: KeyRef, factors: CardFactors) -> list[DiversificationStep]:
+        """The steps from the root to the card's key, the root first: a dry run for people who look for a mistake."""
+        ...
+
+    def decrypted_data(self, key: KeyRef, factors: CardFactors, challenge: bytes, cipher: bytes) -> bytes:
+        """Plaintext under the session key of `key` (P4 §8.3); needs MESSAGE."""
+        ...
+
+    def authentication_value_batch(self, key: KeyRef, items: Sequence[Authentication]) -> list[bytes]:
+        """`authentication_value` for each, in order; all or nothing."""
+        ...
+
+    def secured_data_batch(self, key: KeyRef, items: Sequence[SecuredMessage]) -> list[bytes]: ...
+
+    def card_kcv_batch(self, key: KeyRef, items: Sequence[CardFactors]) -> list[bytes]: ...
+
     def seal(self, key: KeyRef, plaintext: bytes, context: bytes = b"") -> bytes:
         """Authenticated encryption of data at rest (SM4-GCM, purpose SEAL); `context` is bound, not stored."""
         ...
@@ -190,12 +319,20 @@ class KeyService(CardAuthenticator, Protocol):
         """32-byte keyed SM3 of `value` for look-ups over sealed data (purpose SEAL)."""
         ...
 
-    def sm2_generate(self, key: KeyRef) -> bytes:
-        """Make an SM2 signing key (purpose SIGN); returns the public key, 04 || X || Y."""
+    def generate_pair(self, key: KeyRef, purpose: Purpose = Purpose.SIGN, *, expires: int | None = None) -> bytes:
+        """Make an SM2, P-256 or RSA pair (purpose SIGN, or DECRYPT for SM2); returns `public_key`."""
         ...
 
-    def sm2_public_key(self, key: KeyRef) -> bytes: ...
+    def public_key(self, key: KeyRef) -> bytes:
+        """SM2 and P-256: 04 || X || Y; RSA: DER SubjectPublicKeyInfo."""
+        ...
 
-    def sm2_sign(self, key: KeyRef, message: bytes, *, user_id: bytes) -> bytes:
-        """Raw r || s, 64 bytes (GM/T 0003.2)."""
+    def sign(self, key: KeyRef, message: bytes, *, user_id: bytes = b"") -> bytes:
+        """SM2 (GM/T 0003.2, with an explicit `user_id`) and P-256: raw r || s; RSA: PKCS #1 v1.5, SHA-256."""
+        ...
+
+    def sign_batch(self, key: KeyRef, messages: Sequence[bytes], *, user_id: bytes = b"") -> list[bytes]: ...
+
+    def decrypt(self, key: KeyRef, ciphertext: bytes) -> bytes:
+        """Plaintext of SM2 04 || C1 || C3 || C2 (GM/T 0003.4). Raises AuthenticationFailed."""
         ...

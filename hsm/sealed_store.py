@@ -1,5 +1,8 @@
 """A secret kept in one file under a passphrase: scrypt, then SM4-GCM; written atomically, readable by its owner only.
 
+The content is sealed with a data key of its own, which the passphrase only wraps: passphrase and data key are changed
+one at a time, while other processes go on with the one that stayed.
+
 Beside `store` lie `store.lock` (processes take turns) and `store.attempts` (wrong passphrases and when the next may
 be tried). The delay guards a running installation against guessing at its own door; who can copy the file meets only
 the cost of scrypt. A digest over the whole file tells damage from a wrong passphrase.
@@ -26,8 +29,10 @@ from hsm.api import BadInputError, HsmError, KeyStoreCorruptError, KeyStoreLocke
 from hsm.primitives import AuthenticationFailed, Engine
 
 _FORMAT = "onecard-key-store"
-_VERSION = 1
+_VERSION = 2
 _CHECK_LABEL = b"onecard key store passphrase check"
+_WRAP_LABEL = b"onecard key store data key"
+_NONCE = 12
 _MODE = 0o600
 
 MIN_PASSPHRASE = 8
@@ -84,11 +89,12 @@ class KeyStoreExistsError(HsmError):
 class SealedStore:
     """One open store. `exclusive` around read, change and write makes an update safe between processes."""
 
-    def __init__(self, path: Path, engine: Engine, header: dict[str, Any], derived: bytes) -> None:
+    def __init__(self, path: Path, engine: Engine, header: dict[str, Any], derived: bytes, key: bytes) -> None:
         self._path = path
         self._engine = engine
         self._header = header
-        self._key = bytearray(derived[:16])
+        self._wrapping = bytearray(derived[:16])
+        self._key = bytearray(key)
 
     @classmethod
     def create(
@@ -96,22 +102,14 @@ class SealedStore:
     ) -> SealedStore:
         """Make the file, holding `payload`; raises KeyStoreExistsError, BadInputError for a short passphrase."""
         path = path.resolve()
-        if len(passphrase) < MIN_PASSPHRASE:
-            raise BadInputError(f"passphrase must have at least {MIN_PASSPHRASE} characters")
+        check_passphrase(passphrase)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _exclusive(path):
+        with exclusive(path):
             if path.exists():
                 raise KeyStoreExistsError(f"{path.name} exists")
-            salt = secrets.token_bytes(16)
-            derived = _derive(passphrase, salt, cost)
-            header = {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "scrypt": asdict(cost),
-                "salt": salt.hex(),
-                "check": _check(engine, derived).hex(),
-            }
-            store = cls(path, engine, header, derived)
+            key = secrets.token_bytes(16)
+            header, derived = _new_header(engine, passphrase, cost, key)
+            store = cls(path, engine, header, derived, key)
             store.write(payload)
             return store
 
@@ -127,32 +125,67 @@ class SealedStore:
         path = path.resolve()
         if not path.exists():
             raise KeyStoreMissingError(f"no key store {path.name}")
-        with _exclusive(path):
+        with exclusive(path):
             document = _load(path, engine)
-            attempts = _Attempts(path)
+            attempts = Attempts(path)
             attempts.count(clock())
             header = document["header"]
-            derived = _derive(passphrase, bytes.fromhex(header["salt"]), ScryptCost(**header["scrypt"]))
+            derived = derive(passphrase, bytes.fromhex(header["salt"]), ScryptCost(**header["scrypt"]))
             if not hmac.compare_digest(_check(engine, derived), bytes.fromhex(header["check"])):
                 raise KeyStoreLockedError("wrong passphrase")
             attempts.clear()
-            store = cls(path, engine, header, derived)
+            store = cls(path, engine, header, derived, _unwrap(engine, derived[:16], header))
             return store, store._unseal(document)
 
     def read(self) -> bytes:
-        """The payload as it is in the file now."""
+        """The payload as it is in the file now, also after another process changed passphrase or data key.
+
+        Raises KeyStoreLockedError when both changed, or the file is another store's.
+        """
         document = _load(self._path, self._engine)
-        if document["header"] != self._header:
-            raise KeyStoreLockedError("the key store was replaced; open it again")
+        header = document["header"]
+        if header != self._header:
+            try:
+                key = _unwrap(self._engine, bytes(self._wrapping), header)
+            except KeyStoreCorruptError:
+                key = bytes(self._key)  # another passphrase; then the data key is the same
+            try:
+                payload = self._open(document, key)
+            except KeyStoreCorruptError:
+                raise KeyStoreLockedError("the key store was replaced; open it again") from None
+            self._header, self._key[:] = header, key
+            return payload
         return self._unseal(document)
+
+    def change_passphrase(self, passphrase: str, *, cost: ScryptCost = DEFAULT_COST) -> None:
+        """Raises BadInputError for a short one. Wrong passphrases counted before stay counted."""
+        check_passphrase(passphrase)
+        with self.exclusive():
+            payload = self.read()
+            header, derived = _new_header(self._engine, passphrase, cost, bytes(self._key))
+            self._header, self._wrapping[:] = header, derived[:16]
+            self.write(payload)
+
+    def renew(self) -> None:
+        """Seal everything under a new data key; the passphrase stays."""
+        with self.exclusive():
+            payload = self.read()
+            key = secrets.token_bytes(16)
+            try:
+                _unwrap(self._engine, bytes(self._wrapping), self._header)
+            except KeyStoreCorruptError:
+                raise KeyStoreLockedError("the passphrase was changed; open the key store again") from None
+            wrapped = _wrap(self._engine, bytes(self._wrapping), key)
+            self._header, self._key[:] = {**self._header, "wrapped": wrapped.hex()}, key
+            self.write(payload)
 
     def write(self, payload: bytes) -> None:
         """Replace the payload: all of it or, after a crash, none of it."""
-        nonce = secrets.token_bytes(12)
+        nonce = secrets.token_bytes(_NONCE)
         sealed = self._engine.sm4_gcm_seal(bytes(self._key), nonce, payload, _canonical(self._header))
         document = {"header": self._header, "nonce": nonce.hex(), "sealed": sealed.hex()}
         document["digest"] = self._engine.sm3(_canonical(document)).hex()
-        _write_atomically(self._path, json.dumps(document, indent=1).encode("ascii"))
+        write_atomically(self._path, json.dumps(document, indent=1).encode("ascii"))
 
     def stamp(self) -> tuple[int, int, int]:
         """Changes whenever any process writes the store."""
@@ -165,22 +198,26 @@ class SealedStore:
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """No other process or thread writes meanwhile."""
-        with _exclusive(self._path):
+        with exclusive(self._path):
             yield
 
     def close(self) -> None:
-        """Forget the key; the object is of no use afterwards."""
-        self._key[:] = bytes(len(self._key))
+        """Forget the keys; the object is of no use afterwards."""
+        for key in (self._key, self._wrapping):
+            key[:] = bytes(len(key))
 
     def _unseal(self, document: dict[str, Any]) -> bytes:
+        return self._open(document, bytes(self._key))
+
+    def _open(self, document: dict[str, Any], key: bytes) -> bytes:
         nonce, sealed = bytes.fromhex(document["nonce"]), bytes.fromhex(document["sealed"])
         try:
-            return self._engine.sm4_gcm_open(bytes(self._key), nonce, sealed, _canonical(self._header))
+            return self._engine.sm4_gcm_open(key, nonce, sealed, _canonical(document["header"]))
         except (AuthenticationFailed, BadInputError):
             raise KeyStoreCorruptError("key store content does not verify") from None
 
 
-class _Attempts:
+class Attempts:
     """Wrong passphrases in a row. A try is counted before it is made, so a killed process has not tried for free."""
 
     def __init__(self, store: Path) -> None:
@@ -209,10 +246,43 @@ class _Attempts:
 
     def _write(self) -> None:
         record = {"failures": self._failures, "not_before": self._not_before}
-        _write_atomically(self._path, json.dumps(record).encode("ascii"))
+        write_atomically(self._path, json.dumps(record).encode("ascii"))
 
 
-def _derive(passphrase: str, salt: bytes, cost: ScryptCost) -> bytes:
+def check_passphrase(passphrase: str) -> None:
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise BadInputError(f"passphrase must have at least {MIN_PASSPHRASE} characters")
+
+
+def _new_header(engine: Engine, passphrase: str, cost: ScryptCost, key: bytes) -> tuple[dict[str, Any], bytes]:
+    """A header for data key `key`, and what was derived from the passphrase."""
+    salt = secrets.token_bytes(16)
+    derived = derive(passphrase, salt, cost)
+    header = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "scrypt": asdict(cost),
+        "salt": salt.hex(),
+        "check": _check(engine, derived).hex(),
+        "wrapped": _wrap(engine, derived[:16], key).hex(),
+    }
+    return header, derived
+
+
+def _wrap(engine: Engine, wrapping: bytes, key: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + engine.sm4_gcm_seal(wrapping, nonce, key, _WRAP_LABEL)
+
+
+def _unwrap(engine: Engine, wrapping: bytes, header: dict[str, Any]) -> bytes:
+    wrapped = bytes.fromhex(header["wrapped"])
+    try:
+        return engine.sm4_gcm_open(wrapping, wrapped[:_NONCE], wrapped[_NONCE:], _WRAP_LABEL)
+    except (AuthenticationFailed, BadInputError):
+        raise KeyStoreCorruptError("the data key of the key store does not open") from None
+
+
+def derive(passphrase: str, salt: bytes, cost: ScryptCost) -> bytes:
     # Normalised, because the same characters typed on another system may come composed differently.
     secret = unicodedata.normalize("NFKC", passphrase).encode("utf-8")
     return Scrypt(salt=salt, length=32, n=cost.n, r=cost.r, p=cost.p).derive(secret)
@@ -236,13 +306,13 @@ def _load(path: Path, engine: Engine) -> dict[str, Any]:
             _FORMAT,
             _VERSION,
         ):
-            raise KeyStoreCorruptError("not a key store of a known version")
+            raise KeyStoreCorruptError("not a key store of this version")
         if not hmac.compare_digest(bytes.fromhex(digest), engine.sm3(_canonical(document))):
             raise KeyStoreCorruptError("key store file is damaged")
         if set(header["scrypt"]) != {"n", "r", "p"}:
             raise KeyStoreCorruptError("key store file is damaged")
         ScryptCost(**header["scrypt"])
-        for text in (document["nonce"], document["sealed"], header["salt"], header["check"]):
+        for text in (document["nonce"], document["sealed"], header["salt"], header["check"], header["wrapped"]):
             bytes.fromhex(text)
     except FileNotFoundError:
         raise KeyStoreMissingError(f"key store {path.name} is gone") from None
@@ -252,7 +322,7 @@ def _load(path: Path, engine: Engine) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, _MODE)
     try:
         _take(descriptor)
@@ -261,7 +331,7 @@ def _exclusive(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)

@@ -7,13 +7,16 @@ MAC over anything else; MAC2 of a load is given only for a card whose MAC1 was r
 from __future__ import annotations
 
 import hmac
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
-from hsm import card_crypto
-from hsm.api import BadInputError, CardFactors, HsmError, KeyRef, Purpose
-from hsm.primitives import Engine
+from hsm import card_rules
+from hsm.api import BadInputError, CardFactors, HsmError, KeyPurposeError, KeyRef, Purpose
+from hsm.device import DeviceKey
 
+T = TypeVar("T")
 TYPE_LOAD = 0x31
 TYPE_PURCHASE = 0x32
 _LOAD_END = b"\x80\x00"
@@ -91,6 +94,7 @@ class Purchase:
         return self.amounts + bytes((TYPE_PURCHASE,)) + self.terminal + self.number + self.time
 
 
+@runtime_checkable
 class TransactionKeys(Protocol):
     """What a key service does for the medical account. `key` names DLK, DPK or DTK with its version (key index)."""
 
@@ -111,44 +115,50 @@ class TransactionKeys(Protocol):
         ...
 
 
-class CardKeySource(Protocol):
-    """The inside of a key service in this process, as `hsm.soft.SoftKeyService` has it."""
+class TransactionOperations(ABC):
+    """`TransactionKeys` over what a key service is made of; purposes LOAD, PURCHASE and TAC are enforced by it."""
 
-    _engine: Engine
+    @abstractmethod
+    def _with_card_key(
+        self, key: KeyRef, factors: CardFactors, purposes: tuple[Purpose, ...], operation: Callable[[DeviceKey], T]
+    ) -> T:
+        """`operation` with the card's own key."""
 
-    def _card_key(self, key: KeyRef, factors: CardFactors, *purposes: Purpose) -> bytes: ...
-
-
-class SoftTransactionKeys(TransactionKeys):
-    """`TransactionKeys` over a key service in software; purposes LOAD, PURCHASE and TAC are enforced by it."""
-
-    def __init__(self, service: CardKeySource) -> None:
-        self._service = service
+    @abstractmethod
+    def _tac_key(self, key: KeyRef, factors: CardFactors) -> DeviceKey:
+        """The key the card's TAC is computed with."""
 
     def load_mac2(self, key: KeyRef, factors: CardFactors, load: Load, mac1: bytes) -> bytes:
-        session = self._session(key, factors, Purpose.LOAD, load.session_input)
-        _compare(self._mac(key, session, load.mac1_message), mac1, "MAC1 of the card")
-        return self._mac(key, session, load.mac2_message)
+        def mac2(card: DeviceKey) -> bytes:
+            session = card_rules.session_key(card, load.session_input)
+            _compare(card_rules.mac(session, load.mac1_message), mac1, "MAC1 of the card")
+            return card_rules.mac(session, load.mac2_message)
+
+        return self._with_card_key(key, factors, (Purpose.LOAD,), mac2)
 
     def purchase_mac1(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> bytes:
-        session = self._session(key, factors, Purpose.PURCHASE, purchase.session_input)
-        return self._mac(key, session, purchase.mac1_message)
+        return self._purchase_mac(key, factors, purchase, purchase.mac1_message)
 
     def check_purchase(self, key: KeyRef, factors: CardFactors, purchase: Purchase, mac2: bytes) -> None:
-        session = self._session(key, factors, Purpose.PURCHASE, purchase.session_input)
-        _compare(self._mac(key, session, purchase.amounts), mac2, "MAC2 of the card")
+        _compare(self._purchase_mac(key, factors, purchase, purchase.amounts), mac2, "MAC2 of the card")
 
     def check_tac(self, key: KeyRef, factors: CardFactors, transaction: Load | Purchase, tac: bytes) -> None:
-        card_key = self._service._card_key(key, factors, Purpose.TAC)
-        expected = card_crypto.tac(self._service._engine, key.algorithm, card_key, transaction.tac_message)
-        _compare(expected, tac, "TAC")
+        _compare(card_rules.mac(self._tac_key(key, factors), transaction.tac_message), tac, "TAC")
 
-    def _session(self, key: KeyRef, factors: CardFactors, purpose: Purpose, session_input: bytes) -> bytes:
-        card_key = self._service._card_key(key, factors, purpose)
-        return card_crypto.session_key(self._service._engine, key.algorithm, card_key, session_input)
+    def _purchase_mac(self, key: KeyRef, factors: CardFactors, purchase: Purchase, message: bytes) -> bytes:
+        return self._with_card_key(
+            key,
+            factors,
+            (Purpose.PURCHASE,),
+            lambda card: card_rules.mac(card_rules.session_key(card, purchase.session_input), message),
+        )
 
-    def _mac(self, key: KeyRef, session: bytes, message: bytes) -> bytes:
-        return card_crypto.mac(self._service._engine, key.algorithm, session, message)
+
+def transaction_keys(service: object) -> TransactionKeys:
+    """The medical account's side of a key service. Raises KeyPurposeError where it has none."""
+    if isinstance(service, TransactionKeys):
+        return service
+    raise KeyPurposeError("this key service does not serve the medical account")
 
 
 def _compare(expected: bytes, given: bytes, what: str) -> None:

@@ -128,7 +128,7 @@ def test_an_interrupted_try_is_counted(path: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sealed_store, "_derive", killed)
+        patch.setattr(sealed_store, "derive", killed)
         for _ in range(FREE_ATTEMPTS):
             with pytest.raises(KeyboardInterrupt):
                 reopen(path)
@@ -168,7 +168,7 @@ def tampered(path: Path, **changes: object) -> None:
         {"nonce": ""},
         {"nonce": 7},
         {"salt": "zz"},
-        {"version": 2},
+        {"version": 1},
         {"format": "other"},
         {"scrypt": {"n": 1 << 40, "r": 8, "p": 1}},
         {"scrypt": {"n": 1024.0, "r": 8, "p": 1}},
@@ -248,3 +248,50 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     running = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert reopen(path) == b"60"
+
+
+def test_passphrase_changes_while_others_go_on(path: Path) -> None:
+    one, _ = SealedStore.open(path, WORDS, ENGINE)
+    two, _ = SealedStore.open(path, WORDS, ENGINE)
+    one.change_passphrase("another long one", cost=CHEAP)
+    with pytest.raises(KeyStoreLockedError):
+        SealedStore.open(path, WORDS, ENGINE)
+    assert two.read() == b"payload"
+    two.write(b"second")
+    assert one.read() == SealedStore.open(path, "another long one", ENGINE)[1] == b"second"
+    with pytest.raises(BadInputError):
+        one.change_passphrase("short")
+
+
+def test_data_key_changes_while_others_go_on(path: Path) -> None:
+    one, _ = SealedStore.open(path, WORDS, ENGINE)
+    two, _ = SealedStore.open(path, WORDS, ENGINE)
+    before = json.loads(path.read_bytes())
+    one.renew()
+    after = json.loads(path.read_bytes())
+    assert before["header"]["wrapped"] != after["header"]["wrapped"]
+    assert two.read() == b"payload"
+    two.write(b"second")
+    assert one.read() == SealedStore.open(path, WORDS, ENGINE)[1] == b"second"
+
+
+def test_who_missed_both_changes_opens_again(path: Path) -> None:
+    one, _ = SealedStore.open(path, WORDS, ENGINE)
+    two, _ = SealedStore.open(path, WORDS, ENGINE)
+    one.change_passphrase("another long one", cost=CHEAP)
+    one.renew()
+    with pytest.raises(KeyStoreLockedError):
+        two.read()
+    with pytest.raises(KeyStoreLockedError):
+        two.renew()
+    assert one.read() == b"payload"
+
+
+def test_who_followed_a_passphrase_cannot_renew(path: Path) -> None:
+    """It would seal the new data key under a passphrase that is out of use."""
+    one, _ = SealedStore.open(path, WORDS, ENGINE)
+    two, _ = SealedStore.open(path, WORDS, ENGINE)
+    one.change_passphrase("another long one", cost=CHEAP)
+    with pytest.raises(KeyStoreLockedError):
+        two.renew()
+    assert SealedStore.open(path, "another long one", ENGINE)[1] == b"payload"

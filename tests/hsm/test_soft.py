@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hsm import card_crypto
+from hsm import card_rules
 from hsm.api import (
+    CARD_ALGORITHMS,
+    CARD_PURPOSES,
+    PAIR_PURPOSES,
     Algorithm,
     BadInputError,
     CardFactors,
@@ -28,6 +31,7 @@ from hsm.primitives import AuthenticationFailed, Engine, EngineUnavailableError,
 from hsm.primitives.fast import LibcryptoSm2
 from hsm.sealed_store import ScryptCost
 from hsm.soft import SoftKeyService
+from hsm.soft_device import SoftKey
 from tests.hsm.vector_files import own, unhex
 
 CARD = own("vectors_card_crypto.json")
@@ -37,8 +41,9 @@ CHEAP = ScryptCost(n=2)
 WORDS = "correct horse battery"
 TDES, SM4 = Algorithm.TDES, Algorithm.SM4
 MASTER = KeyRef("TMK_SSSE", SM4)
+ROOT = KeyRef("IRK", SM4)
 SEAL = KeyRef("records", SM4)
-SIGN = KeyRef("issuer", SM4)
+SIGN = KeyRef("issuer", Algorithm.SM2)
 PURPOSES = {
     "STK": Purpose.MESSAGE,
     "STKDF03": Purpose.MESSAGE,
@@ -68,7 +73,7 @@ def service(tmp_path: Path, engine: Engine) -> Iterator[SoftKeyService]:
 @pytest.fixture
 def filled(service: SoftKeyService) -> SoftKeyService:
     """The vectors' root keys in both environments and a master key D0 D1 … DF."""
-    for algorithm in Algorithm:
+    for algorithm in CARD_ALGORITHMS:
         put(service, KeyRef("TMK_SSSE", algorithm), Purpose.MASTER, bytes(range(0xD0, 0xE0)))
         for name, root in META["root_keys"].items():
             value = unhex(root["key"])
@@ -143,7 +148,7 @@ def test_master_key_authenticates_and_macs(filled: SoftKeyService) -> None:
         mac = filled.master_mac(key, FACTORS, challenge[:4], header)
         full = bytes(range(0xD0, 0xE0))
         message, start = header + b"\x04", challenge[:4]
-        assert mac == card_crypto.mac(default_engine(), algorithm, full, message, iv=start)
+        assert mac == card_rules.mac(SoftKey(default_engine(), algorithm, full), message, iv=start)
 
 
 def test_card_kcv(filled: SoftKeyService) -> None:
@@ -159,17 +164,26 @@ def test_card_kcv(filled: SoftKeyService) -> None:
 OPERATIONS = {
     "authentication_value": {Purpose.AUTHENTICATION, Purpose.MASTER},
     "secured_data": {Purpose.MESSAGE},
-    "wrap_card_key": set(Purpose) - {Purpose.SEAL, Purpose.SIGN},
+    "wrap_card_key": CARD_PURPOSES,
     "wrap_under": {Purpose.MASTER},
     "wrap_value": {Purpose.MASTER},
     "master_mac": {Purpose.MASTER},
-    "card_kcv": set(Purpose) - {Purpose.SEAL, Purpose.SIGN},
+    "card_kcv": CARD_PURPOSES,
     "seal": {Purpose.SEAL},
     "unseal": {Purpose.SEAL},
     "index": {Purpose.SEAL},
-    "sm2_sign": {Purpose.SIGN},
-    "sm2_public_key": {Purpose.SIGN},
+    "sign": {Purpose.SIGN},
+    "decrypt": {Purpose.DECRYPT},
+    "public_key": PAIR_PURPOSES,
+    "transport": {Purpose.TRANSPORT},
+    "decrypted_data": {Purpose.MESSAGE},
+    "diversification": CARD_PURPOSES,
 }
+
+
+def encrypted(service: SoftKeyService, key: KeyRef) -> bytes:
+    header = unhex("84D60000")
+    return service.secured_data(key, FACTORS, bytes(8), header, b"data", encrypt=True)[:-4]
 
 
 def operate(service: SoftKeyService, operation: str, key: KeyRef) -> object:
@@ -186,18 +200,24 @@ def operate(service: SoftKeyService, operation: str, key: KeyRef) -> object:
         "seal": lambda: service.seal(key, b"data"),
         "unseal": lambda: service.unseal(key, service.seal(key, b"data")),
         "index": lambda: service.index(key, b"data"),
-        "sm2_sign": lambda: service.sm2_sign(key, b"data", user_id=b"id"),
-        "sm2_public_key": lambda: service.sm2_public_key(key),
+        "sign": lambda: service.sign(key, b"data", user_id=b"id"),
+        "decrypt": lambda: service.decrypt(key, default_engine().sm2_encrypt(service.public_key(key), b"data")),
+        "public_key": lambda: service.public_key(key),
+        "transport": lambda: service.wrap_root(ROOT, region="990100", level=2, kek=key),
+        "decrypted_data": lambda: service.decrypted_data(key, FACTORS, bytes(8), encrypted(service, key)),
+        "diversification": lambda: service.diversification(key, FACTORS),
     }
     return calls[operation]()
 
 
 def test_each_purpose_allows_its_own_operations_only(service: SoftKeyService) -> None:
     service.generate(MASTER, Purpose.MASTER)
+    service.generate(ROOT, Purpose.AUTHENTICATION, level=1)
     for purpose in Purpose:
-        key = KeyRef(f"key for {purpose}", SM4)
-        if purpose is Purpose.SIGN:
-            service.sm2_generate(key)
+        is_pair = purpose in PAIR_PURPOSES
+        key = KeyRef(f"key for {purpose}", Algorithm.SM2 if is_pair else SM4)
+        if is_pair:
+            service.generate_pair(key, purpose)
         else:
             service.generate(key, purpose)
         for operation, allowed in OPERATIONS.items():
@@ -218,10 +238,14 @@ def test_new_keys_are_checked(service: SoftKeyService) -> None:
         lambda: service.generate(KeyRef("STK", TDES), Purpose.MESSAGE, length=24),
         lambda: service.generate(key, Purpose.AUTHENTICATION, level=4),
         lambda: service.generate(key, Purpose.SIGN),
-        lambda: service.generate(KeyRef("x", TDES), Purpose.SEAL),
+        lambda: service.generate(KeyRef("x", TDES), Purpose.SEAL, length=8),
+        lambda: service.generate(KeyRef("x", SM4), Purpose.SEAL, level=1),
+        lambda: service.generate(KeyRef("x", SM4, region="9901"), Purpose.SEAL),
+        lambda: service.generate_pair(KeyRef("x", SM4)),
+        lambda: service.generate_pair(KeyRef("x", Algorithm.RSA), Purpose.DECRYPT),
         lambda: service.generate(KeyRef("", SM4), Purpose.AUTHENTICATION),
         lambda: service.generate(KeyRef("IRK", SM4, 0), Purpose.AUTHENTICATION),
-        lambda: service.sm2_generate(KeyRef("a\nb", SM4)),
+        lambda: service.generate_pair(KeyRef("a\nb", Algorithm.SM2)),
         lambda: service.import_components(key, Purpose.AUTHENTICATION, [bytes(16)]),
         lambda: service.import_components(key, Purpose.AUTHENTICATION, []),
         lambda: service.import_components(key, Purpose.AUTHENTICATION, [bytes(16), bytes(8)]),
@@ -235,7 +259,6 @@ def test_new_keys_are_checked(service: SoftKeyService) -> None:
     for again in (
         lambda: service.generate(key, Purpose.MASTER),
         lambda: service.import_components(key, Purpose.MASTER, [bytes(16), b"\x01" * 16]),
-        lambda: service.sm2_generate(key),
     ):
         with pytest.raises(KeyExistsError):
             again()
@@ -247,11 +270,11 @@ def test_keys_survive_and_are_destroyed(tmp_path: Path, engine: Engine) -> None:
     first, second = KeyRef("IRK", TDES), KeyRef("IRK", TDES, 2)
     with SoftKeyService.create(path, WORDS, engine=engine, cost=CHEAP) as service:
         infos = [service.generate(key, Purpose.AUTHENTICATION, level=1) for key in (first, second)]
-        public = service.sm2_generate(SIGN)
+        public = service.generate_pair(SIGN)
         assert infos[0].kcv != infos[1].kcv
     with SoftKeyService.open(path, WORDS, engine=engine) as service:
         assert [service.info(key) for key in (first, second)] == infos
-        assert service.sm2_public_key(SIGN) == public
+        assert service.public_key(SIGN) == public
         service.destroy(first)
         with pytest.raises(KeyNotFoundError):
             service.info(first)
@@ -295,8 +318,8 @@ def test_index_depends_on_key_and_value(service: SoftKeyService) -> None:
 
 
 def test_signing(service: SoftKeyService) -> None:
-    public = service.sm2_generate(SIGN)
-    signature = service.sm2_sign(SIGN, b"catalog", user_id=b"authority")
+    public = service.generate_pair(SIGN)
+    signature = service.sign(SIGN, b"catalog", user_id=b"authority")
     assert default_engine().sm2_verify(public, b"catalog", signature, user_id=b"authority")
     assert not default_engine().sm2_verify(public, b"catalog", signature)
     assert service.info(SIGN).purpose is Purpose.SIGN
@@ -320,7 +343,7 @@ def test_a_failed_write_adds_no_key(service: SoftKeyService, monkeypatch: pytest
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(service._store, "write", full)
+        patch.setattr(service.table.store, "write", full)
         with pytest.raises(OSError, match="disk full"):
             service.generate(SEAL, Purpose.SEAL)
     assert service.keys() == []
@@ -328,7 +351,7 @@ def test_a_failed_write_adds_no_key(service: SoftKeyService, monkeypatch: pytest
 
 def test_close_overwrites_the_keys(service: SoftKeyService) -> None:
     service.generate(SEAL, Purpose.SEAL)
-    buffers = [entry.key for entry in service._entries.values()] + [service._store._key]
+    buffers = [row.handle for row in service.table._rows.values()] + [service.table.store._key]
     assert all(any(buffer) for buffer in buffers)
     service.close()
     assert not any(any(buffer) for buffer in buffers)
@@ -339,9 +362,9 @@ def test_close_overwrites_the_keys(service: SoftKeyService) -> None:
 
 def test_destroy_overwrites_the_key(service: SoftKeyService) -> None:
     service.generate(SEAL, Purpose.SEAL)
-    (entry,) = service._entries.values()
+    (row,) = service.table._rows.values()
     service.destroy(SEAL)
-    assert not any(entry.key)
+    assert not any(row.handle)
 
 
 @pytest.mark.parametrize("end", ["destroy", "close", "elsewhere"])
@@ -352,9 +375,9 @@ def test_engine_keeps_no_private_key_of_a_destroyed_one(tmp_path: Path, end: str
         pytest.skip(str(error))
     assert isinstance(engine, LibcryptoSm2)
     service = SoftKeyService.create(tmp_path / "store", WORDS, engine=engine, cost=CHEAP)
-    service.sm2_generate(SIGN)
+    service.generate_pair(SIGN)
     before = set(engine._kept._keys)
-    service.sm2_sign(SIGN, b"x", user_id=b"u")
+    service.sign(SIGN, b"x", user_id=b"u")
     (name,) = engine._kept._keys.keys() - before
     if end == "destroy":
         service.destroy(SIGN)
@@ -371,7 +394,7 @@ def test_engine_keeps_no_private_key_of_a_destroyed_one(tmp_path: Path, end: str
 @pytest.mark.parametrize("payload", [b"", b"{", b"7", b"[7]", b'[{"name": "x"}]', b"\xff"])
 def test_a_store_of_something_else(tmp_path: Path, payload: bytes) -> None:
     service = SoftKeyService.create(tmp_path / "store", WORDS, cost=CHEAP)
-    service._store.write(payload)
+    service.table.store.write(payload)
     with pytest.raises(KeyStoreCorruptError):
         SoftKeyService.open(tmp_path / "store", WORDS)
 
