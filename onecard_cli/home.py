@@ -9,17 +9,26 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cardlib.client_auth import ClientKey
 from cardlib.failures import FailureCode
 from cardlib.spec import CardSpec, Generation, KeyType, load
-from hsm.api import Algorithm, KeyNotFoundError, KeyRef, Purpose
+from hsm.act_log import ActLog, ActLogError
+from hsm.api import Algorithm, KeyNotFoundError, KeyRef, KeyService, KeyStoreLockedError, Purpose
+from hsm.configuration import Backend, KeyConfiguration
+from hsm.device import KeyDevice
+from hsm.officers import Officers
+from hsm.primitives import default_engine
+from hsm.remote import connect
+from hsm.sealed_store import KeyStoreExistsError, write_atomically
 from hsm.soft import SoftKeyService
 from onecard_cli import ROOT
+from onecard_cli.operator_keys import import_operator_roots
 from onecard_cli.output import CommandError
 from simulators.ministry import RootKeys
 
@@ -57,6 +66,11 @@ class Home:
     @property
     def passphrase_file(self) -> Path:
         return self.path / "passphrase"
+
+    @property
+    def next_passphrase_file(self) -> Path:
+        """Holds the new passphrase while it is being changed."""
+        return self.path / "passphrase.next"
 
     @property
     def ministry(self) -> Path:
@@ -106,19 +120,94 @@ class Home:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @contextmanager
+    def making(self) -> Iterator[Home]:
+        """A folder for a whole new store; its files become this home's, the store last, when the block succeeds.
+
+        Raises KeyStoreExistsError for a store, or roots of a simulated ministry that cards may have been made with.
+        """
+        with self._first_start():
+            for path in (self.key_store, self.ministry):
+                if path.exists():
+                    raise KeyStoreExistsError(f"{path.name} exists; set ONECARD_HOME to a new folder or move it away")
+            folder = self.path / ".making"
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                made = Home.at(folder)
+                yield made
+                for path in sorted(folder.iterdir(), key=lambda path: path == made.key_store):
+                    path.replace(self.path / path.name)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def create_store(self, path: Path) -> SoftKeyService:
+        """A new, empty store at `path` under this home's passphrase, over the device `hsm.toml` names."""
+        return SoftKeyService.create(path, self.passphrase(), device=self._device())
+
+    def open_store(self, path: Path, passphrase: str) -> SoftKeyService:
+        return SoftKeyService.open(path, passphrase, device=self._device())
+
+    def _device(self) -> KeyDevice | None:
+        configuration = KeyConfiguration.load(self.path)
+        if configuration.backend is Backend.REMOTE:
+            raise CommandError(FailureCode.KEY_PURPOSE, "hsm.toml: another process has the keys; work in its home")
+        return configuration.device(default_engine())
+
+    @contextmanager
+    def keys_in_use(self) -> Iterator[KeyService]:
+        """For services that use keys and manage none: over the socket that `hsm.toml` names, else in this process."""
+        configuration = KeyConfiguration.load(self.path)
+        if configuration.backend is Backend.REMOTE:
+            with closing(connect(configuration.socket)) as keys:
+                yield keys
+        else:
+            with self.key_service() as service:
+                yield service
+
+    def expect_passphrase(self, passphrase: str) -> None:
+        """Before the store's passphrase becomes this one: a process that ends between the two locks nobody out."""
+        if self._uses_file():
+            write_atomically(self.next_passphrase_file, passphrase.encode("utf-8"))
+
+    def take_passphrase(self) -> None:
+        """The store's passphrase is the expected one now."""
+        if self.next_passphrase_file.exists():
+            self.next_passphrase_file.replace(self.passphrase_file)
+
+    def _uses_file(self) -> bool:
+        return "ONECARD_PASSPHRASE" not in os.environ and self.passphrase_file.exists()
+
+    def _existing(self) -> SoftKeyService:
+        try:
+            service = self.open_store(self.key_store, self.passphrase())
+        except KeyStoreLockedError:
+            if not (self._uses_file() and self.next_passphrase_file.exists()):
+                raise
+            service = self.open_store(self.key_store, self.next_passphrase_file.read_text(encoding="utf-8"))
+            self.take_passphrase()
+        return service
+
     def _opened(self) -> SoftKeyService:
         if self.key_store.exists():
-            service = SoftKeyService.open(self.key_store, self.passphrase())
+            service = self._existing()
         else:
             # The roots first: an interruption then leaves no store that looks like somebody else's.
             self.roots()
-            service = SoftKeyService.create(self.key_store, self.passphrase())
-        if self.ministry.exists():
-            import_roots(service, self.roots())
+            service = self.create_store(self.key_store)
+        if self.ministry.exists() and not Officers(service, self.key_store).exist:
+            self._take_over_roots(service)
         return service
 
+    def _take_over_roots(self, service: SoftKeyService) -> None:
+        try:
+            destroyed = ActLog(service, self.key_store).destroyed()
+        except ActLogError:
+            return  # what was destroyed is not known, and must not come back; `hsm status` tells of the log
+        import_roots(service, self.roots(), without=destroyed)
+        import_operator_roots(service, self.roots(), without=destroyed)
 
-def import_roots(service: SoftKeyService, roots: RootKeys) -> int:
+
+def import_roots(service: SoftKeyService, roots: RootKeys, *, without: Collection[str] = ()) -> int:
     """Import every card root by its two components, as custodians would; returns how many were new."""
     count = 0
     for generation in (Generation.V2, Generation.V3):
@@ -126,6 +215,8 @@ def import_roots(service: SoftKeyService, roots: RootKeys) -> int:
         algorithm = Algorithm(spec.algorithm)
         for key in spec.keys:
             ref = KeyRef(key.name, algorithm)
+            if str(ref) in without:
+                continue
             try:
                 service.info(ref)
             except KeyNotFoundError:

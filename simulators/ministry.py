@@ -47,7 +47,7 @@ class RootKeys:
         """
         file = Path(path)
         if not file.exists():
-            cls.generate()._save(file)
+            cls.generate().save(file)
         try:
             raw = json.loads(file.read_text(encoding="ascii"))
             roots = cls({alg: {name: bytes.fromhex(raw[alg][name]) for name in raw[alg]} for alg in ALGORITHMS})
@@ -70,7 +70,8 @@ class RootKeys:
         share = secrets.token_bytes(len(root))
         return [share, xor(root, share)]
 
-    def _save(self, file: Path) -> None:
+    def save(self, file: Path) -> None:
+        """Kept at `file`, mode 0600; roots that are there already stay."""
         file.parent.mkdir(parents=True, exist_ok=True)
         text = {alg: {name: key.hex().upper() for name, key in keys.items()} for alg, keys in self.keys.items()}
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".tmp")
