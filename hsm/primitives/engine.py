@@ -40,6 +40,11 @@ class Engine(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def is_constant_time(self) -> bool:
+        """Whether SM2 takes the same steps for every private number, as far as its library says."""
+        ...
+
     def sm3(self, data: bytes) -> bytes:
         """32-byte SM3 digest (GB/T 32905)."""
         ...

@@ -218,6 +218,10 @@ class FastEngine(FastSymmetric, LibcryptoSm2):
         FastSymmetric.__init__(self)
         LibcryptoSm2.__init__(self, libcrypto)
 
+    @property
+    def is_constant_time(self) -> bool:
+        return self._libcrypto.is_constant_time
+
     def des_retail_mac(self, key: bytes, data: bytes) -> bytes:
         if not self._libcrypto.has_des:
             return super().des_retail_mac(key, data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,16 +29,29 @@ _UNMODIFIED = ctypes.c_size_t(-1).value
 _SIGNATURE_ROOM = 80
 _CIPHERTEXT_ROOM = 160
 _POINT = 65
+_CONSTANT_TIME = 0x04
+_NIBBLE_TABLES_FROM = 0x30200000
+_NIBBLE_TABLES = ("aarch64", "arm64", "riscv64")
 
 _PTR, _INT, _SIZE, _BYTES = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_char_p
 _SIZE_REF = ctypes.POINTER(ctypes.c_size_t)
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "BN_CTX_free": (None, _PTR),
+    "BN_CTX_new": (_PTR,),
     "BN_bin2bn": (_PTR, _BYTES, _INT, _PTR),
     "BN_clear_free": (None, _PTR),
+    "BN_mod_add": (_INT, _PTR, _PTR, _PTR, _PTR, _PTR),
+    "BN_mod_mul": (_INT, _PTR, _PTR, _PTR, _PTR, _PTR),
+    "BN_set_flags": (None, _PTR, _INT),
+    "EC_GROUP_get0_order": (_PTR, _PTR),
     "EC_GROUP_new_by_curve_name": (_PTR, _INT),
+    "EC_POINT_add": (_INT, _PTR, _PTR, _PTR, _PTR, _PTR),
+    "EC_POINT_clear_free": (None, _PTR),
     "EC_POINT_free": (None, _PTR),
+    "EC_POINT_is_at_infinity": (_INT, _PTR, _PTR),
     "EC_POINT_mul": (_INT, _PTR, _PTR, _PTR, _PTR, _PTR, _PTR),
     "EC_POINT_new": (_PTR, _PTR),
+    "EC_POINT_oct2point": (_INT, _PTR, _PTR, _BYTES, _SIZE, _PTR),
     "EC_POINT_point2oct": (_SIZE, _PTR, _PTR, _INT, _PTR, _SIZE, _PTR),
     "ERR_clear_error": (None,),
     "EVP_DigestSign": (_INT, _PTR, _PTR, _SIZE_REF, _BYTES, _SIZE),
@@ -102,7 +116,8 @@ class Libcrypto:
         if version is None:
             raise EngineUnavailableError("no OpenSSL in this library")
         version.restype = ctypes.c_ulong
-        if version() < _MINIMUM_VERSION:
+        self.version: int = version()
+        if self.version < _MINIMUM_VERSION:
             raise EngineUnavailableError("OpenSSL older than 3.0")
         self._c: Any = SimpleNamespace()
         for name, (result, *arguments) in (_FUNCTIONS | _DES_FUNCTIONS).items():
@@ -134,6 +149,54 @@ class Libcrypto:
         finally:
             c.EC_POINT_free(point)
             c.BN_clear_free(scalar)
+
+    @property
+    def is_constant_time(self) -> bool:
+        """Whether a private number is multiplied with the same steps whatever it is.
+
+        The Montgomery ladder of the generic curve code does; the code for SM2 that OpenSSL 3.2 brought to 64-bit ARM
+        (and to RISC-V after it) skips the additions of zero nibbles.
+        """
+        return self.version < _NIBBLE_TABLES_FROM or platform.machine().lower() not in _NIBBLE_TABLES
+
+    def exchange_point(
+        self, private: bytes, ephemeral: bytes, factor: bytes, public: bytes, peer_factor: bytes, peer_ephemeral: bytes
+    ) -> bytes | None:
+        """04 || X || Y of [private + factor · ephemeral](public + [peer_factor] peer_ephemeral), None at infinity.
+
+        GB/T 32918.3, 6.1 A5-A7; cofactor 1. Points have been checked. The sum of the secrets is OpenSSL's arithmetic
+        on numbers marked constant time, as its own signatures are.
+        """
+        c = self._c
+        context, order = c.BN_CTX_new(), c.EC_GROUP_get0_order(self._group)
+        numbers = [c.BN_bin2bn(value, len(value), None) for value in (private, ephemeral, factor, peer_factor)]
+        points = [c.EC_POINT_new(self._group) for _ in range(2)]
+        own, once, own_factor, their_factor = numbers
+        for secret in (own, once):
+            c.BN_set_flags(secret, _CONSTANT_TIME)
+        theirs, total = points
+        try:
+            if (
+                c.BN_mod_mul(once, own_factor, once, order, context) != 1
+                or c.BN_mod_add(own, own, once, order, context) != 1
+                or c.EC_POINT_oct2point(self._group, theirs, peer_ephemeral, _POINT, context) != 1
+                or c.EC_POINT_mul(self._group, theirs, None, theirs, their_factor, context) != 1
+                or c.EC_POINT_oct2point(self._group, total, public, _POINT, context) != 1
+                or c.EC_POINT_add(self._group, total, total, theirs, context) != 1
+                or c.EC_POINT_mul(self._group, total, None, total, own, context) != 1
+            ):
+                raise self._failed("SM2 key exchange")
+            if c.EC_POINT_is_at_infinity(self._group, total):
+                return None
+            out = ctypes.create_string_buffer(_POINT)
+            c.EC_POINT_point2oct(self._group, total, _UNCOMPRESSED, out, _POINT, context)
+            return out.raw
+        finally:
+            for number in numbers:
+                c.BN_clear_free(number)
+            for point in points:
+                c.EC_POINT_clear_free(point)
+            c.BN_CTX_free(context)
 
     def key(self, public: bytes, private: bytes | None = None) -> PKey:
         """An SM2 EVP_PKEY of both halves or the public one. The caller has checked range and curve."""

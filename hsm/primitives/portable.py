@@ -92,6 +92,8 @@ class PortableSymmetric:
 class PortableSm2:
     """SM2 over gmssl's point arithmetic."""
 
+    is_constant_time = False
+
     def sm2_generate(self) -> tuple[bytes, bytes]:
         private = (1 + secrets.randbelow(N - 2)).to_bytes(SIZE)
         return private, self.sm2_public_key(private)
