@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol, TextIO, runtime_checkable
+from collections.abc import Callable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from apdu.command import Case, CommandApdu, decode
-from apdu.errors import CardProtocolError, DecodingError, ReplayError, TransportError
+from apdu.errors import CardProtocolError, TransportError
 from apdu.response import ResponseApdu
 from apdu.sw import Ins, command_name
 
@@ -30,6 +28,12 @@ SECRET_INSTRUCTIONS: Final = frozenset(
         Ins.SET_STATE,  # shares F4 with ACTIVATE COS, whose body is the transport key in clear
         Ins.CIPHER_DATA,  # a PSAM encrypts new PINs with it
         0x4A,  # the certificate application takes key material in it (personalization of 3.0 cards)
+    }
+)
+SECRET_RESPONSES: Final = frozenset(
+    {
+        Ins.CIPHER_DATA,  # a PSAM may be asked to decipher
+        0x4E,  # the certificate application hands out what it deciphered: session keys, contents of envelopes
     }
 )
 
@@ -130,7 +134,10 @@ def redact_command(command: bytes, *, full: bool = False) -> str:
     return _shorten(command, full)
 
 
-def redact_response(response: bytes, *, full: bool = False) -> str:
+def redact_response(response: bytes, *, full: bool = False, is_secret: bool = False) -> str:
+    """As `redact_command`; of a secret response the status word and a length only."""
+    if is_secret and len(response) > 2:
+        return f"[{len(response) - 2} bytes hidden] {response[-2:].hex(' ').upper()}"
     return _shorten(response, full)
 
 
@@ -140,18 +147,34 @@ def _shorten(raw: bytes, full: bool) -> str:
     return f"{raw[:5].hex(' ').upper()} .. {raw[-2:].hex(' ').upper()} [{len(raw)}]"
 
 
+class ResponseSecrecy:
+    """Follows the commands of one channel: which of their responses may be shown at no log level. GET RESPONSE fetches
+    what the command before it asked for, and its response is as secret as that one's."""
+
+    def __init__(self) -> None:
+        self._is_secret = False
+
+    def covers(self, command: bytes) -> bool:
+        """To be asked once for every command, in their order."""
+        if len(command) > 1 and command[1] != Ins.GET_RESPONSE:
+            self._is_secret = command[1] in SECRET_RESPONSES
+        return self._is_secret
+
+
 class TraceChannel:
     """Shows each exchange to the logger `apdu.traffic` at level TRAFFIC and to `sink`, redacted.
 
-    `full` is the support switch: bodies appear, except those of secret commands, which never do.
+    `full` is the support switch: bodies appear, except those of secret commands and responses, which never do.
     """
 
     def __init__(self, channel: Channel, sink: Callable[[str], None] | None = None, *, full: bool = False) -> None:
         self._channel = channel
         self._sink = sink
         self._full = full
+        self._secrecy = ResponseSecrecy()
 
     def transmit(self, command: bytes) -> bytes:
+        is_secret = self._secrecy.covers(command)
         if self._sink is None and not _traffic_log.isEnabledFor(TRAFFIC):
             return self._channel.transmit(command)
         name = command_name(command[1]) if len(command) > 1 else "?"
@@ -163,7 +186,7 @@ class TraceChannel:
             self._show(f"! {type(error).__name__}: {error}")
             raise
         elapsed_ms = (time.perf_counter() - started) * 1000
-        self._show(f"< {redact_response(response, full=self._full)}  {elapsed_ms:.1f} ms")
+        self._show(f"< {redact_response(response, full=self._full, is_secret=is_secret)}  {elapsed_ms:.1f} ms")
         return response
 
     def _show(self, line: str) -> None:
@@ -207,79 +230,3 @@ class TimingChannel:
             return self._channel.transmit(command)
         finally:
             self.durations_s.append(self._clock() - started)
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One line of a recording: a JSON object `{"c": command, "r": response}` in hex.
-
-    The body of a secret command is left out and the line marked `"hidden": true`; played back, it matches every
-    command with the same header and length. Responses stay as they are: a recording of a real card is personal data.
-    """
-
-    command: bytes
-    response: bytes
-    length: int
-    is_hidden: bool = False
-
-    @classmethod
-    def of(cls, command: bytes, response: bytes) -> Exchange:
-        hidden = has_secret_body(command)
-        return cls(command[:4] if hidden else command, response, len(command), hidden)
-
-    def answers(self, command: bytes) -> bool:
-        if self.is_hidden:
-            return command[:4] == self.command and len(command) == self.length
-        return command == self.command
-
-    def to_json(self) -> str:
-        line: dict[str, object] = {"c": self.command.hex().upper(), "r": self.response.hex().upper()}
-        if self.is_hidden:
-            line |= {"hidden": True, "length": self.length}
-        return json.dumps(line)
-
-    @classmethod
-    def from_json(cls, text: str) -> Exchange:
-        try:
-            line = json.loads(text)
-            command, response = bytes.fromhex(line["c"]), bytes.fromhex(line["r"])
-            hidden = line.get("hidden", False) is True
-            length = int(line["length"]) if hidden else len(command)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DecodingError(f"no line of a recording: {text[:60]!r}") from error
-        return cls(command, response, length, hidden)
-
-
-class RecordingChannel:
-    """Writes each finished exchange to `stream`, which stays the caller's to close."""
-
-    def __init__(self, channel: Channel, stream: TextIO) -> None:
-        self._channel = channel
-        self._stream = stream
-
-    def transmit(self, command: bytes) -> bytes:
-        response = self._channel.transmit(command)
-        self._stream.write(Exchange.of(command, response).to_json() + "\n")
-        self._stream.flush()
-        return response
-
-
-class ReplayChannel:
-    """Answers from a recording, strictly in its order. Raises ReplayError on any other command."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._exchanges = [Exchange.from_json(line) for line in lines if line.strip()]
-        self._position = 0
-
-    @property
-    def is_finished(self) -> bool:
-        return self._position == len(self._exchanges)
-
-    def transmit(self, command: bytes) -> bytes:
-        if self.is_finished:
-            raise ReplayError(f"the recording ends after {self._position} commands")
-        exchange = self._exchanges[self._position]
-        if not exchange.answers(command):
-            raise ReplayError(f"command {self._position + 1} is not the recorded one")
-        self._position += 1
-        return exchange.response

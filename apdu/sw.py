@@ -60,7 +60,7 @@ class SW(IntEnum):
 
 
 class Ins(IntEnum):
-    """Instructions of the user card, the PSAM and the reference COS profile, with the draft's names."""
+    """Instructions of the user card, the PSAM, the reference COS profile and the transit purse; the draft's names."""
 
     APPLICATION_BLOCK = 0x1E
     CARD_BLOCK = 0x16
@@ -71,7 +71,12 @@ class Ins(IntEnum):
     CREDIT_FOR_LOAD = 0x2A
     DEBIT_FOR_PURCHASE = 0x2C
     GET_TRANSACTION_PROOF = 0x2E
+    TRANSIT_INITIALIZE = 0x50
+    TRANSIT_CREDIT = 0x52
+    TRANSIT_DEBIT = 0x54
     STARTING_DAY = 0x56
+    TRANSIT_PROVE = 0x5A
+    TRANSIT_GET_BALANCE = 0x5C
     CHANGE_PIN = 0x5E
     INIT_SAM_FOR_PURCHASE = 0x70
     CREDIT_SAM_FOR_PURCHASE = 0x72

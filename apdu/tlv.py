@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from apdu.errors import EncodingError, TlvDecodingError
 
@@ -34,7 +35,8 @@ class Tlv:
     @property
     def is_constructed(self) -> bool:
         """Bit 6 of the first tag byte."""
-        return bool(_encode_tag(self.tag)[0] & 0x20)
+        tag = self.tag
+        return bool(tag & (0x20 if tag < 0x100 else 0x2000 if tag < 0x10000 else 0x200000))
 
     @property
     def children(self) -> list[Tlv]:
@@ -51,19 +53,28 @@ def parse(data: bytes) -> list[Tlv]:
     Raises TlvDecodingError on truncation, indefinite length and anything above the limits of this module.
     """
     objects: list[Tlv] = []
-    position = 0
-    while position < len(data):
-        if data[position] == 0:
+    data, position, size = bytes(data), 0, len(data)
+    while position < size:
+        tag = data[position]
+        if tag == 0:
             position += 1
             continue
         if len(objects) == MAX_OBJECTS:
             raise TlvDecodingError(f"more than {MAX_OBJECTS} objects")
-        tag, position = _decode_tag(data, position)
-        length, position = _decode_length(data, position)
+        if tag & 0x1F == 0x1F:
+            tag, position = _decode_long_tag(data, position)
+        else:
+            position += 1
+        if position == size:
+            raise TlvDecodingError("tag without a length")
+        length = data[position]
+        position += 1
+        if length >= 0x80:
+            length, position = _decode_long_length(data, position)
         end = position + length
-        if end > len(data):
-            raise TlvDecodingError(f"tag {tag:X} announces {length} bytes, {len(data) - position} follow")
-        objects.append(Tlv(tag, bytes(data[position:end])))
+        if end > size:
+            raise TlvDecodingError(f"tag {tag:X} announces {length} bytes, {size - position} follow")
+        objects.append(Tlv(tag, data[position:end]))
         position = end
     return objects
 
@@ -79,23 +90,39 @@ def find(source: bytes | Iterable[Tlv], *path: int) -> Tlv | None:
     """
     if not 1 <= len(path) <= MAX_DEPTH:
         raise EncodingError(f"a path has 1..{MAX_DEPTH} tags")
-    level = parse(source) if isinstance(source, bytes) else list(source)
-    found = next((item for item in level if item.tag == path[0]), None)
-    if found is None or len(path) == 1:
-        return found
-    return find(found.value, *path[1:])
+    level = parse(source) if isinstance(source, bytes) else source
+    for tag in path[:-1]:
+        template = _first(level, tag)
+        if template is None:
+            return None
+        level = parse(template.value)
+    return _first(level, path[-1])
 
 
-def walk(source: bytes | Iterable[Tlv], *, depth: int = 0) -> Iterator[tuple[int, Tlv]]:
+def walk(source: bytes | Iterable[Tlv]) -> Iterator[tuple[int, Tlv]]:
     """Every object with its depth, templates before their content. Raises TlvDecodingError beyond MAX_DEPTH."""
-    if depth >= MAX_DEPTH:
-        raise TlvDecodingError(f"nested deeper than {MAX_DEPTH}")
-    for item in parse(source) if isinstance(source, bytes) else source:
-        yield depth, item
-        if item.is_constructed:
-            yield from walk(item.value, depth=depth + 1)
+    levels = [iter(parse(source) if isinstance(source, bytes) else source)]
+    while levels:
+        for item in levels[-1]:
+            yield len(levels) - 1, item
+            if item.is_constructed:
+                if len(levels) == MAX_DEPTH:
+                    raise TlvDecodingError(f"nested deeper than {MAX_DEPTH}")
+                levels.append(iter(parse(item.value)))
+                break
+        else:
+            levels.pop()
 
 
+def _first(level: Iterable[Tlv], tag: int) -> Tlv | None:
+    for item in level:
+        if item.tag == tag:
+            return item
+    return None
+
+
+# Cards use few tags, and each is checked with every object that carries it.
+@lru_cache(maxsize=512)
 def _encode_tag(tag: int) -> bytes:
     if tag <= 0:
         raise EncodingError(f"{tag} is no tag")
@@ -109,19 +136,14 @@ def _encode_tag(tag: int) -> bytes:
     return raw
 
 
-def _decode_tag(data: bytes, position: int) -> tuple[int, int]:
-    start = position
-    position += 1
-    if data[start] & 0x1F == 0x1F:
-        while True:
-            if position >= len(data) or position - start >= MAX_TAG_BYTES:
-                raise TlvDecodingError(f"tag at offset {start} does not end")
-            if position == start + 1 and data[position] == 0x80:
-                raise TlvDecodingError(f"tag at offset {start} is padded")
-            position += 1
-            if not data[position - 1] & 0x80:
-                break
-    return int.from_bytes(data[start:position], "big"), position
+def _decode_long_tag(data: bytes, start: int) -> tuple[int, int]:
+    """Tag and the position behind it; bits 1 to 5 of the byte at `start` are set."""
+    for position in range(start + 1, min(start + MAX_TAG_BYTES, len(data))):
+        if position == start + 1 and data[position] == 0x80:
+            raise TlvDecodingError(f"tag at offset {start} is padded")
+        if not data[position] & 0x80:
+            return int.from_bytes(data[start : position + 1], "big"), position + 1
+    raise TlvDecodingError(f"tag at offset {start} does not end")
 
 
 def _encode_length(length: int) -> bytes:
@@ -131,14 +153,9 @@ def _encode_length(length: int) -> bytes:
     return bytes((0x80 | len(raw),)) + raw
 
 
-def _decode_length(data: bytes, position: int) -> tuple[int, int]:
-    if position >= len(data):
-        raise TlvDecodingError("tag without a length")
-    first = data[position]
-    position += 1
-    if first < 0x80:
-        return first, position
-    count = first & 0x7F
+def _decode_long_length(data: bytes, position: int) -> tuple[int, int]:
+    """Length and the position behind it; the byte before `position` says how many bytes it has."""
+    count = data[position - 1] & 0x7F
     if count == 0:
         raise TlvDecodingError("indefinite length")
     if count > MAX_LENGTH_BYTES or position + count > len(data):

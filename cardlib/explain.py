@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 from apdu.atr import Atr
-from apdu.channel import Exchange, has_secret_body
+from apdu.channel import SECRET_RESPONSES, has_secret_body
 from apdu.command import CommandApdu
 from apdu.errors import DecodingError
 from apdu.response import ResponseApdu
+from apdu.scripts.language import Command
+from apdu.scripts.parser import parse as parse_script
 from apdu.simple_tlv import parse_records
 from apdu.sw import Ins, command_name, meaning
 from apdu.tlv import Tlv, parse
@@ -48,7 +50,10 @@ _FCI_TAGS = {
     0x61: ("应用模板", "application template"),
 }
 _FILE_COMMANDS = frozenset(
-    {Ins.READ_RECORD, Ins.READ_BINARY, Ins.UPDATE_RECORD, Ins.UPDATE_BINARY, Ins.GET_RESPONSE, Ins.GET_BALANCE}
+    {
+        *(Ins.READ_RECORD, Ins.READ_BINARY, Ins.UPDATE_RECORD, Ins.UPDATE_BINARY),
+        *(Ins.GET_RESPONSE, Ins.GET_BALANCE, Ins.TRANSIT_GET_BALANCE),
+    }
 )
 _ALGORITHMS = {0x00: "3DES", 0x01: "3DES", 0x02: "SSF33", 0x03: "SM4"}
 
@@ -84,7 +89,7 @@ def explain(
     generation: Generation = Generation.V3,
     show_personal: bool = False,
 ) -> Explanation:
-    """The words for `text`: hex digits with or without spaces, or one JSON line of a recording.
+    """The words for `text`: hex digits with or without spaces, or one line of a recording.
 
     Without `kind` the most likely one is taken. `ins` is the instruction a response or status word answers; `path`
     (`SSSEEF05`) the file that records come from. Raises CodecError when `text` is neither hex nor a recording line.
@@ -93,7 +98,7 @@ def explain(
         raise CodecError(f"more than {MAX_INPUT} characters")
     words = _Words(load(generation), path, show_personal)
     text = text.strip()
-    if kind == "recording" or (kind is None and text.startswith("{")):
+    if kind == "recording" or (kind is None and "=>" in text):
         return words.recording(text)
     try:
         raw = bytes.fromhex(text.replace(":", " "))
@@ -315,19 +320,23 @@ class _Words:
 
     def recording(self, text: str) -> Explanation:
         try:
-            exchange = Exchange.from_json(text)
-        except DecodingError:
-            # Not the decoder's own words: they repeat the line, and a line written by hand may hold a PIN.
-            raise CodecError('not a line of a recording; {"c": "...", "r": "..."} is the form') from None
-        if exchange.is_hidden:
-            head = exchange.command
-            zh, en = name_of(head[0], head[1])
-            lines = [_plain("指令", "command", f"{head.hex(' ').upper()} [{exchange.length - 4} bytes hidden]")]
+            (step,) = parse_script(text).statements
+        except ValueError:  # ScriptSyntaxError, or not one statement
+            step = None
+        recorded = step.recorded if isinstance(step, Command) else None
+        answered = step.expected.recorded() if isinstance(step, Command) and step.expected else None
+        if not isinstance(step, Command) or recorded is None or answered is None:
+            # Not the parser's own words: they say what to write, not what a recording is.
+            raise CodecError("not a line of a recording; 00B0850000 => 9000 is the form")
+        known, length = recorded
+        if step.is_hidden:
+            zh, en = name_of(known[0], known[1])
+            lines = [_plain("指令", "command", f"{known[:4].hex(' ').upper()} [{length - 4} bytes hidden]")]
         else:
-            command = self.command(exchange.command)
+            command = self.command(known)
             zh, en, lines = command.title_zh, command.title_en, list(command.lines)
-        ins = exchange.command[1] if len(exchange.command) > 1 else None
-        answer = self.response(exchange.response, ins)
+        ins = known[1]
+        answer = self.response(answered, ins)
         lines.append(Line("→ 应答", "→ response", f"{answer.title_zh} / {answer.title_en}"))
         return Explanation("recording", zh, en, (*lines, *answer.lines))
 
@@ -341,6 +350,8 @@ class _Words:
     def _inner(self, data: bytes, ins: int | None) -> list[Line]:
         if not data:
             return []
+        if ins in SECRET_RESPONSES:
+            return [_plain("数据", "data", f"[{len(data)} bytes hidden]")]
         if data[0] == 0x6F and _parses(parse, data):
             return list(self.fci(data).lines)
         if self._is_record(data) and ins in (None, Ins.READ_RECORD, Ins.GET_RESPONSE):

@@ -32,7 +32,7 @@ from cardlib.identity import IdentificationCode, validate_card_number, validate_
 from cardlib.psam import PsamError
 from cardlib.spec import EfSpec, Generation, ItemSpec, Structure, load
 from cardlib.texts import texts_of
-from hsm.api import CardAuthenticator, KeyService
+from hsm.api import CardAuthenticator, MessageKeys
 
 if TYPE_CHECKING:
     from cardlib.session import SocialSecurityCard
@@ -50,12 +50,15 @@ LINEAR = (Structure.LINEAR_VARIABLE, Structure.LINEAR_FIXED)
 class CardContent:
     """What could be read: values by file and slug, the texts of coded values in parallel, and why a file is missing.
 
-    `refused` names the failure of each file left out; applications that the card does not have are not among them.
+    `raw` are the records of each file in hex, a transparent file's content as the only one; also of a file whose
+    content is not understood. `refused` names the failure of each file left out; applications that the card does not
+    have are not among them.
     """
 
     files: dict[str, Any]
     texts: dict[str, Any]
     refused: dict[str, str]
+    raw: dict[str, list[str]]
 
 
 NUMBERS: Mapping[str, Callable[[str], str]] = {
@@ -78,23 +81,38 @@ class CardFiles:
 
         Raises as `SocialSecurityCard.authenticate`, and CardDataError.
         """
+        return self._decoded(ef, self._raw(ef, authenticator))
+
+    def _raw(self, ef: EfSpec, authenticator: CardAuthenticator | None) -> list[bytes]:
+        """The records of a file; of a transparent one its content."""
         if ef.structure is Structure.CYCLIC:
-            return [_decode_cyclic(ef, raw) for raw in self._numbered(ef, ef.record_length, authenticator)]
+            return self._numbered(ef, ef.record_length, authenticator)
         if ef.structure is Structure.TRANSPARENT:
-            return {ef.items[0].slug: self.read_transparent(ef, authenticator).rstrip(b"\x00").hex().upper()}
+            return [self.read_transparent(ef, authenticator)]
         if ef.name == "DIR":
-            return [_directory_entry(raw) for raw in self._numbered(ef, MAX_RESPONSE, authenticator)]
+            return self._numbered(ef, MAX_RESPONSE, authenticator)
         if ef.structure in LINEAR:
-            return self._by_slug(ef, self.read_records(ef, authenticator))
+            return list(self.read_runs(ef, authenticator))
         raise CodecError(f"{ef.path} is not for reading")
+
+    def _decoded(self, ef: EfSpec, raw: list[bytes]) -> Any:
+        if ef.structure is Structure.CYCLIC:
+            return [_decode_cyclic(ef, record) for record in raw]
+        if ef.structure is Structure.TRANSPARENT:
+            return {ef.items[0].slug: raw[0].rstrip(b"\x00").hex().upper()}
+        if ef.name == "DIR":
+            return [_directory_entry(record) for record in raw]
+        return self._by_slug(ef, [record for run in raw for record in parse_all(run)])
 
     def read_all(self, authenticator: CardAuthenticator | None = None) -> CardContent:
         """Every file that may be read with what is at hand, and was read without a failure."""
-        content = CardContent({}, {}, {})
+        content = CardContent({}, {}, {}, {})
         for df in self._card.known_spec().dfs:
             for ef in (*((df.directory,) if df.directory else ()), *df.efs):
                 try:
-                    values = self.read(ef, authenticator)
+                    raw = self._raw(ef, authenticator)
+                    content.raw[ef.path] = [record.hex().upper() for record in raw]
+                    values = self._decoded(ef, raw)
                 except (StatusWordError, PsamError, LastTryError, CardDataError) as error:
                     if not (df.is_optional and error.failure == "FILE_NOT_FOUND"):
                         content.refused[ef.path] = error.failure
@@ -253,11 +271,11 @@ class CardFiles:
         self._write(ef, [c.update_binary(ef.sfi, at, raw[at : at + MAX_DATA]) for at in starts], keys)
 
     def _write(self, ef: EfSpec, updates: list[CommandApdu], keys: CardAuthenticator) -> None:
-        """Plain commands; secured ones where the card asks for it and a key service is at hand (P7 §7.3, OPEN C17)."""
+        """Plain commands; secured ones where the card asks for it and `keys` secure messages (P7 §7.3, OPEN C17)."""
         self._card.prepare(ef, ef.write, keys)
         for update in updates:
             answer = self._card.exchange(update)
-            if answer.sw == SW.MAC_MISSING and isinstance(keys, KeyService):
+            if answer.sw == SW.MAC_MISSING and isinstance(keys, MessageKeys):
                 message_key = "STK" if ef.df == "SSSE" else f"STK{ef.df}"
                 answer = self._card.exchange(self._card.secured(update, message_key, keys))
             check(answer, update.ins)

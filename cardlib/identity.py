@@ -40,7 +40,7 @@ class IdentityError(ValueError):
 class UnknownResetError(ValueError):
     """An answer to reset without the 13 historical bytes of a social security card (draft P2 T16)."""
 
-    failure: ClassVar[str] = "CARD_UNSUPPORTED"
+    failure: ClassVar[str] = "NOT_SOCIAL_SECURITY_CARD"
 
 
 # -- numbers with a check character -----------------------------------------------------------------------------------

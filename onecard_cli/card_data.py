@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TextIO, cast
 
 import typer
 
@@ -32,6 +32,17 @@ def typed_value(text: str) -> Any:
     if text.startswith("@"):
         return Path(text[1:]).read_bytes()
     return json.loads(text) if text.startswith("{") else text
+
+
+def private_file(file: Path) -> TextIO:
+    """A new file that only its owner may read. Raises CommandError CONFLICT for one that exists."""
+    from cardlib.failures import FailureCode
+
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise CommandError(FailureCode.CONFLICT, f"{file} exists and is not overwritten") from None
+    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 @reports_failures
@@ -93,15 +104,10 @@ def export(
     Example: ./onecard card export card.json --pin
     """
     from cardlib.exchange import export_card
-    from cardlib.failures import FailureCode
 
     with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
         document = export_card(here.opened(pin=pin), here.authenticator)
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise CommandError(FailureCode.CONFLICT, f"{file} exists and is not overwritten") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+    with private_file(file) as out:
         json.dump(document, out, ensure_ascii=False, indent=1)
     if as_json:
         print_json({"ok": True, "files": len(document["files"]), "refused": document["refused"]})

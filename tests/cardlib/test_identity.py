@@ -131,7 +131,7 @@ def test_reset_information_and_factor() -> None:
     for wrong in (b"", bytes.fromhex("3B00"), bytes.fromhex(META["atr"])[:-1], bytes.fromhex("3B6C0000") + reset[1:]):
         with pytest.raises(UnknownResetError) as caught:
             reset_information(wrong)
-        assert caught.value.failure == "CARD_UNSUPPORTED"
+        assert caught.value.failure == "NOT_SOCIAL_SECURITY_CARD"
     with pytest.raises(IdentityError):
         card_factor(reset[1:])
 
