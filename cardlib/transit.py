@@ -7,75 +7,40 @@ What moves money goes through a `TransitJournal`: a lost answer is looked into a
 from __future__ import annotations
 
 import datetime
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from apdu.channel import Channel, follow_up, transceive
 from apdu.command import CommandApdu
-from apdu.errors import StatusWordError, TlvDecodingError
-from apdu.response import ResponseApdu
+from apdu.errors import StatusWordError
 from apdu.sw import SW, check
-from apdu.tlv import find
 from cardlib.errors import CardDataError, CardMismatchError, CardNotGenuineError
-from cardlib.transit_journal import TYPE_COMPOSITE, TYPE_LOAD, TYPE_PURCHASE, Pending, Receipt, TransitJournal
-from cardlib.transit_psam import PurchaseSam, SamRequest
-from cardlib.transit_records import (
-    LOG_LENGTH,
-    MANAGEMENT_LENGTH,
-    PROCESS_LENGTH,
-    PUBLIC_LENGTH,
-    RAIL,
-    SFI_LOG,
-    SFI_MANAGEMENT,
-    SFI_PROCESS,
-    SFI_PUBLIC,
-    SFI_TRIPS,
-    TEST_CLASS,
-    TRIP_LENGTH,
-    LogEntry,
-    Management,
-    PurseIdentity,
-    Trip,
-    TripContext,
-    TripPlan,
-    encode_moment,
+from cardlib.transit_host import LoadAuthority
+from cardlib.transit_journal import (
+    TYPE_COMPOSITE,
+    TYPE_LOAD,
+    TYPE_OVERDRAFT,
+    TYPE_PURCHASE,
+    Pending,
+    Receipt,
+    TransitJournal,
 )
+from cardlib.transit_psam import PurchaseSam, SamRequest
+from cardlib.transit_reader import AMOUNT_MAX, PurseReader
+from cardlib.transit_records import TripContext, TripPlan, encode_moment
 
-AID = bytes.fromhex("A000000632010105")
 KEY_INDEX = 1
-LOG_RECORDS, TRIP_RECORDS = 10, 30
-AMOUNT_MAX = 0x7FFFFFFF
+OVERDRAFT_MAX = 0xFFFFFF
 _COUNTER_MAX = 0xFFFF
-_INIT_LOAD, _INIT_PURCHASE, _INIT_COMPOSITE = 0x00, 0x01, 0x03
-_INIT_LENGTHS = {_INIT_LOAD: 16, _INIT_PURCHASE: 15, _INIT_COMPOSITE: 15}
+_INIT_LOAD, _INIT_PURCHASE, _INIT_COMPOSITE, _INIT_OVERDRAFT = 0x00, 0x01, 0x03, 0x04
+_INIT_LENGTHS = {_INIT_LOAD: 16, _INIT_PURCHASE: 15, _INIT_COMPOSITE: 15, _INIT_OVERDRAFT: 19}
 _ONLINE = frozenset({0x01, 0x02, 0x03, 0x07})
 """Log types that carry the online counter: loads, unload, change of the overdraft limit."""
-_ERASED = (b"\x00", b"\xff")
-
-
-class PurseUnusableError(Exception):
-    """The purse itself says that it may not pay: not activated, out of date, a test card."""
-
-    failure: ClassVar[str] = "CARD_STATE"
 
 
 class TransactionUnresolvedError(Exception):
     """The purse has gone on and cannot tell any more what became of a transaction: clearing decides (§8, 可疑)."""
 
     failure: ClassVar[str] = "CARD_STATE"
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Amounts in fen: what may be spent, and what it is made of."""
-
-    available: int
-    overdraft_limit: int
-    overdraft_used: int
-    actual: int
-
-    def to_json(self) -> dict[str, int]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,93 +57,21 @@ class Sale:
             raise ValueError("the amount of a sale is out of range")
 
 
-class LoadAuthority(Protocol):
-    """The operator's host. Every method may be called again for the same load and then changes nothing more."""
-
-    def approve(self, load: Pending) -> tuple[bytes, bytes]:
-        """Check MAC1 and set the money aside; date and time (7 bytes BCD) and MAC2. Raises to refuse; the load then
-        stays open in the journal, and is reversed when the purse is seen again."""
-        ...
-
-    def confirm(self, load: Pending, tac: bytes) -> None:
-        """The purse was credited: book it. `tac` is empty where only the purse's log could tell."""
-        ...
-
-    def reverse(self, load: Pending) -> None:
-        """The purse was not credited: free the money. A load that was never approved has none."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Answer of an INITIALIZE command."""
+    """Answer of an INITIALIZE command; `limit` is the overdraft limit, which a load does not tell."""
 
     balance: int
     sequence: int
+    limit: int
     key_version: int
     algorithm: int
     random: bytes
     mac1: bytes
 
 
-class TransitPurse:
-    """One powered card; the channel is raw, follow-ups of its protocol happen here."""
-
-    def __init__(self, channel: Channel, *, protocol: str = "T=0") -> None:
-        self._channel = follow_up(channel, protocol)
-        self.identity: PurseIdentity | None = None
-
-    # -- reading --------------------------------------------------------------------------------------------------
-
-    def open(self) -> PurseIdentity:
-        """SELECT. Raises NotFoundError on a card without a purse, CardBlockedError, CardDataError."""
-        self.identity = None
-        answer = self._send(CommandApdu(0x00, 0xA4, 0x04, 0x00, AID, 256))
-        try:
-            public = find(answer.data, 0x6F, 0xA5, 0x9F0C)
-        except TlvDecodingError as error:
-            raise CardDataError("FCI of the purse is malformed") from error
-        if public is not None and len(public.value) == PUBLIC_LENGTH:
-            self.identity = PurseIdentity.from_bytes(public.value)
-        else:
-            self.identity = PurseIdentity.from_bytes(self._read_binary(SFI_PUBLIC, PUBLIC_LENGTH))
-        return self.identity
-
-    def balance(self) -> Balance:
-        """Four commands. Bit 31, which some cities set, is no amount."""
-        answers = [self._send(CommandApdu(0x80, 0x5C, p1, 0x02, b"", 4)).data for p1 in range(4)]
-        return Balance(*(int.from_bytes(raw, "big") & AMOUNT_MAX for raw in answers))
-
-    def management(self) -> Management:
-        return Management.from_bytes(self._read_binary(SFI_MANAGEMENT, MANAGEMENT_LENGTH))
-
-    def log(self) -> list[LogEntry]:
-        """Newest first."""
-        return [LogEntry.from_bytes(raw) for raw in self._records(SFI_LOG, LOG_LENGTH, LOG_RECORDS)]
-
-    def trips(self) -> list[Trip]:
-        """Newest first."""
-        return [Trip.from_bytes(raw) for raw in self._records(SFI_TRIPS, TRIP_LENGTH, TRIP_RECORDS)]
-
-    def process(self, number: int = RAIL) -> bytes:
-        """Process record 27xx as it stands: what `rail_entry` and `rail_exit` go on from."""
-        return self._send(_read_record(SFI_PROCESS, number, PROCESS_LENGTH)).data
-
-    def prove(self, kind: int, number: int) -> tuple[bytes, bytes] | None:
-        """GET TRANSACTION PROVE: (MAC, TAC) of the last finished transaction if it is this one."""
-        answer = self._exchange(CommandApdu(0x80, 0x5A, 0x00, kind, number.to_bytes(2, "big"), 8))
-        if answer.sw == SW.MAC_UNAVAILABLE:
-            return None
-        data = check(answer, 0x5A).data
-        return data[:4], data[4:8]
-
-    def check_usable(self, today: datetime.date, *, allows_test_cards: bool = False) -> None:
-        """The purse's own part of §7: activation, dates, test class. Issuer and black lists are the terminal's."""
-        trouble = self._opened().trouble(today)
-        if not trouble and not allows_test_cards and self.management().passenger_class == TEST_CLASS:
-            trouble = "a test card"
-        if trouble:
-            raise PurseUnusableError(trouble)
+class TransitPurse(PurseReader):
+    """The transactions of one powered card; the channel is raw, follow-ups of its protocol happen here."""
 
     # -- purchase -------------------------------------------------------------------------------------------------
 
@@ -254,7 +147,7 @@ class TransitPurse:
         verified = sam.credit(bytes.fromhex(pending.terminal_sequence), mac2) if sam is not None and mac2 else None
         return _book(journal, Receipt(pending, tac.hex(), verified, is_recovered=True))
 
-    # -- load -----------------------------------------------------------------------------------------------------
+    # -- load and overdraft limit ---------------------------------------------------------------------------------
 
     def load(
         self, reference: str, amount_fen: int, terminal: bytes, authority: LoadAuthority, journal: TransitJournal
@@ -264,31 +157,57 @@ class TransitPurse:
         The journal knows of the load before the host does, so that money set aside for a terminal that lost its power
         is freed at the next insertion.
         """
-        self.recover_load(journal, authority)
-        known = journal.receipt(reference)
+        known = self._known_online(reference, authority, journal)
         if known is not None:
-            if known.transaction.serial != self._opened().serial:
-                raise CardMismatchError("this load went to another purse")
             return known
         if not 0 < amount_fen <= AMOUNT_MAX:
             raise ValueError("the amount of a load is out of range")
         opened = self._initialize(_INIT_LOAD, KEY_INDEX, amount_fen, terminal)
         pending = self._pending(reference, TYPE_LOAD, opened, amount_fen, terminal, KEY_INDEX)
+        return self._online(pending, authority, journal)
+
+    def set_overdraft_limit(
+        self, reference: str, limit_fen: int, terminal: bytes, authority: LoadAuthority, journal: TransitJournal
+    ) -> Receipt:
+        """修改透支限额: another overdraft limit, online as a load. The card refuses one below what is overdrawn."""
+        known = self._known_online(reference, authority, journal)
+        if known is not None:
+            return known
+        if not 0 <= limit_fen <= OVERDRAFT_MAX:
+            raise ValueError("the overdraft limit is out of range")
+        opened = self._initialize(_INIT_OVERDRAFT, KEY_INDEX, 0, terminal)
+        pending = self._pending(reference, TYPE_OVERDRAFT, opened, limit_fen, terminal, KEY_INDEX)
+        return self._online(pending, authority, journal)
+
+    def _known_online(self, reference: str, authority: LoadAuthority, journal: TransitJournal) -> Receipt | None:
+        self.recover_load(journal, authority)
+        known = journal.receipt(reference)
+        if known is not None and known.transaction.serial != self._opened().serial:
+            raise CardMismatchError("this load went to another purse")
+        return known
+
+    def _online(self, pending: Pending, authority: LoadAuthority, journal: TransitJournal) -> Receipt:
+        """From the purse's MAC1 to its TAC: CREDIT FOR LOAD or UPDATE OVERDRAW LIMIT."""
         journal.begin(pending)
         moment, mac2 = authority.approve(pending)
-        answer = self._exchange(CommandApdu(0x80, 0x52, 0x00, 0x00, moment + mac2, 4))
+        if pending.kind == TYPE_LOAD:
+            ins, head = 0x52, b""
+        else:
+            ins, head = 0x58, pending.amount_fen.to_bytes(3, "big")
+        answer = self._exchange(CommandApdu(0x80, ins, 0x00, 0x00, head + moment + mac2, 4))
         if not answer.is_ok:
             recovered = self.recover_load(journal, authority)
             if recovered is None:
-                check(answer, 0x52)
-                raise CardDataError(f"CREDIT ended with {answer.sw:04X}")
+                check(answer, ins)
+                raise CardDataError(f"the online transaction ended with {answer.sw:04X}")
             return recovered
         authority.confirm(pending, answer.data)
         return _book(journal, Receipt(replace(pending, moment=moment.hex()), answer.data.hex(), True))
 
     def recover_load(self, journal: TransitJournal, authority: LoadAuthority) -> Receipt | None:
-        """Resolve this purse's torn load with the host: booked on the card's TAC, reversed when nothing came (§8)."""
-        pending = journal.pending(self._opened().serial, is_load=True)
+        """Resolve this purse's torn load or change of limit with the host: booked on the card's TAC, reversed when
+        nothing came (§8). Raises TransactionUnresolvedError."""
+        pending = journal.pending(self._opened().serial, is_online=True)
         if pending is None:
             return None
         proof = self._outcome(pending)
@@ -314,39 +233,17 @@ class TransitPurse:
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
-    def _opened(self) -> PurseIdentity:
-        return self.identity or self.open()
-
-    def _exchange(self, command: CommandApdu) -> ResponseApdu:
-        return transceive(self._channel, command)
-
-    def _send(self, command: CommandApdu) -> ResponseApdu:
-        return check(self._exchange(command), command.ins)
-
-    def _read_binary(self, sfi: int, length: int) -> bytes:
-        return self._send(CommandApdu(0x00, 0xB0, 0x80 | sfi, 0x00, b"", length)).data
-
-    def _records(self, sfi: int, length: int, count: int) -> list[bytes]:
-        """Until the file ends; erased places are no records."""
-        found: list[bytes] = []
-        for number in range(1, count + 1):
-            answer = self._exchange(_read_record(sfi, number, length))
-            if answer.sw == SW.RECORD_NOT_FOUND:
-                break
-            raw = check(answer, 0xB2).data
-            if raw.strip(_ERASED[0]) and raw.strip(_ERASED[1]):
-                found.append(raw)
-        return found
-
     def _initialize(self, mode: int, key_index: int, amount_fen: int, terminal: bytes) -> _Opened:
         """INITIALIZE FOR LOAD, PURCHASE or CAPP PURCHASE. From here to DEBIT or CREDIT only 80DC may follow."""
-        data = bytes((key_index,)) + amount_fen.to_bytes(4, "big") + terminal
+        amount = b"" if mode == _INIT_OVERDRAFT else amount_fen.to_bytes(4, "big")
+        data = bytes((key_index,)) + amount + terminal
         raw = self._send(CommandApdu(0x80, 0x50, mode, 0x02, data, _INIT_LENGTHS[mode])).data
         if len(raw) != _INIT_LENGTHS[mode]:
             raise CardDataError(f"INITIALIZE answered {len(raw)} bytes")
         at = 6 if mode == _INIT_LOAD else 9
         balance, sequence = int.from_bytes(raw[:4], "big") & AMOUNT_MAX, int.from_bytes(raw[4:6], "big")
-        return _Opened(balance, sequence, raw[at], raw[at + 1], raw[at + 2 : at + 6], raw[at + 6 :])
+        limit = int.from_bytes(raw[6:at], "big")
+        return _Opened(balance, sequence, limit, raw[at], raw[at + 1], raw[at + 2 : at + 6], raw[at + 6 :])
 
     def _pending(
         self, reference: str, kind: int, opened: _Opened, amount_fen: int, terminal: bytes, key_index: int
@@ -368,6 +265,7 @@ class TransitPurse:
             algorithm=opened.algorithm,
             random=opened.random.hex(),
             mac1=opened.mac1.hex(),
+            limit_fen=opened.limit,
         )
 
     def _outcome(self, pending: Pending) -> tuple[bytes, bytes] | None:
@@ -389,7 +287,7 @@ class TransitPurse:
     def _is_logged(self, pending: Pending) -> bool | None:
         """Whether the log has this number for this very transaction; None when it has no such number."""
         for entry in self.log():
-            if entry.number == pending.number and (entry.type in _ONLINE) == pending.is_load:
+            if entry.number == pending.number and (entry.type in _ONLINE) == pending.is_online:
                 told: tuple[Any, ...] = (entry.type, entry.amount_fen, entry.terminal)
                 is_same = told == (pending.kind, pending.amount_fen, pending.terminal)
                 return is_same and pending.moment in ("", entry.moment)
@@ -397,17 +295,13 @@ class TransitPurse:
 
     def _counter(self, pending: Pending) -> int:
         """The counter the next transaction of this kind would show; the INIT it takes is abandoned."""
-        mode = _INIT_LOAD if pending.is_load else _INIT_PURCHASE
+        mode = _INIT_LOAD if pending.is_online else _INIT_PURCHASE
         try:
             return self._initialize(mode, pending.key_index, 0, bytes.fromhex(pending.terminal)).sequence
         except StatusWordError as error:
             if error.sw == SW.COUNTER_EXHAUSTED:
                 return _COUNTER_MAX
             raise
-
-
-def _read_record(sfi: int, number: int, length: int) -> CommandApdu:
-    return CommandApdu(0x00, 0xB2, number, sfi << 3 | 0x04, b"", length)
 
 
 def _book(journal: TransitJournal, receipt: Receipt) -> Receipt:

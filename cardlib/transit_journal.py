@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-TYPE_LOAD, TYPE_PURCHASE, TYPE_COMPOSITE = 0x02, 0x06, 0x09
+TYPE_LOAD, TYPE_PURCHASE, TYPE_OVERDRAFT, TYPE_COMPOSITE = 0x02, 0x06, 0x07, 0x09
 
 
 class JournalError(Exception):
@@ -25,7 +25,8 @@ class JournalError(Exception):
 class Pending:
     """A transaction begun. `sequence` is the counter INIT showed; bytes are kept as hex.
 
-    `reference` is the caller's own number of the sale: the same sale is never charged twice.
+    `reference` is the caller's own number of the sale: the same sale is never charged twice. `limit_fen` is the
+    overdraft limit before; `amount_fen` of a change of that limit is the new one.
     """
 
     reference: str
@@ -43,10 +44,12 @@ class Pending:
     algorithm: int
     random: str
     mac1: str
+    limit_fen: int = 0
 
     @property
-    def is_load(self) -> bool:
-        return self.kind == TYPE_LOAD
+    def is_online(self) -> bool:
+        """Whether the operator's host has a part in it: a load or another overdraft limit."""
+        return self.kind in (TYPE_LOAD, TYPE_OVERDRAFT)
 
     @property
     def number(self) -> int:
@@ -96,9 +99,9 @@ class TransitJournal:
         """Transactions of purses that have not come back: suspicious (可疑) after the terminal's own time-out."""
         return list(self._pending.values())
 
-    def pending(self, serial: str, *, is_load: bool = False) -> Pending | None:
+    def pending(self, serial: str, *, is_online: bool = False) -> Pending | None:
         """The transaction of this purse whose end is not known."""
-        return self._pending.get((serial, is_load))
+        return self._pending.get((serial, is_online))
 
     def receipt(self, reference: str) -> Receipt | None:
         """What became of a sale that was finished."""
@@ -131,7 +134,7 @@ class TransitJournal:
             pending = receipt.transaction
         else:
             pending = Pending(**data)
-        key = pending.serial, pending.is_load
+        key = pending.serial, pending.is_online
         if act == "begin":
             self._pending[key] = pending
         else:

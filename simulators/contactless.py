@@ -49,6 +49,10 @@ class ContactlessCard:
     def faults(self) -> Faults:
         return self._card.faults
 
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._card.faults = faults
+
     @property
     def ats(self) -> bytes:
         """TL, the interface bytes, then the reset information as historical bytes (OPEN F10)."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cardlib.spec import CardSpec, DfSpec, EfSpec, KeySpec, KeyType, Structure, load
 from simulators.apps.build import neighbours
+from simulators.apps.state import NeighbourState
 from simulators.card import crypto
 from simulators.card.card import SimCard
 from simulators.card.crypto import Algorithm
@@ -97,13 +99,28 @@ def build_card(persona: Persona, roots: RootKeys) -> CardState:
     state.dfs[0].keys.append(KeyObject(StoredKeyType.PIN, 1, 0, 0, spec.pin.tries, spec.pin.tries, 0, pin))
     if persona.life is Life.ISSUED:
         _write_items(state, spec, persona)
-    try:
-        state.neighbours = neighbours(roots.root, persona.applications)
-    except (KeyError, ValueError) as exc:
-        raise PersonaError(f"{persona.name}: applications: {exc}") from exc
+    state.neighbours = _neighbours(persona, roots, persona.applications)
     for name in persona.blocked_applications:
         next(df for df in state.dfs if df.fid == spec.df(name).fid).is_blocked = True
     return state
+
+
+def complete(state: CardState, persona: Persona, roots: RootKeys) -> bool:
+    """Give a stored card the applications its persona has by now and its image lacks; False when it lacked none."""
+    missing = {name: t for name, t in persona.applications.items() if getattr(state.neighbours, name, None) is None}
+    if not missing or persona.life is Life.CHIP:
+        return False
+    built = _neighbours(persona, roots, missing)
+    for name in missing:
+        setattr(state.neighbours, name, getattr(built, name))
+    return True
+
+
+def _neighbours(persona: Persona, roots: RootKeys, tables: dict[str, dict[str, Any]]) -> NeighbourState:
+    try:
+        return neighbours(roots.root, tables)
+    except (KeyError, ValueError) as exc:
+        raise PersonaError(f"{persona.name}: applications: {exc}") from exc
 
 
 def _build_df(spec: CardSpec, df: DfSpec, algorithm: Algorithm, roots: RootKeys, factors: Factors) -> Df:

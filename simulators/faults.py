@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 _READS = frozenset({0xB0, 0xB2})
-_CRYPTOGRAMS = frozenset({0x88, 0x2A, 0x2C, 0x2E})
+_CRYPTOGRAMS = frozenset({0x88, 0x2A, 0x2C, 0x2E, 0x52, 0x54, 0x58, 0x5A})
+_INITIALIZE = {0x28: (0x00,), 0x50: (0x00, 0x04)}
+"""INITIALIZE of account and purse: only a load (P1 00) or a new overdraft limit (04) brings a MAC, and it ends the
+answer; that of a purchase ends with a random."""
 
 
 class CardGone(Exception):
@@ -80,9 +83,10 @@ class Faults:
             return data[: -self.truncate_records] + sw
         return response
 
-    def distort_data(self, ins: int, data: bytes) -> bytes:
+    def distort_data(self, command: bytes, data: bytes) -> bytes:
         """Response data before it is split by the transport."""
-        if self.wrong_mac and ins in _CRYPTOGRAMS and data:
+        ins, p1 = (command[1], command[2]) if len(command) > 2 else (0, 0)
+        if self.wrong_mac and data and (ins in _CRYPTOGRAMS or p1 in _INITIALIZE.get(ins, ())):
             return data[:-1] + bytes((data[-1] ^ 0x01,))
         if self.fci is not None and ins == 0xA4 and data:
             return self.fci

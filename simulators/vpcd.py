@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import socket
 import threading
 import time
@@ -14,6 +15,9 @@ REMOVAL_POLL_S = 0.45
 """pcscd looks every 0.4 s; a card out for less may come back unnoticed, with its old ATR."""
 UNPOWERED_ATR = bytes(34)
 """One byte more than an ATR may have: pcscd then reports the card as present and mute."""
+
+OFFER_S = 0.2
+STANDING_PORTS = (20000, 32000)
 
 _log = logging.getLogger(__name__)
 _removals: dict[tuple[str, int], float] = {}
@@ -35,9 +39,12 @@ class VpcdLink:
     Any trouble of the card closes the socket: vpcd would wait for ever for a silent one, and pcscd with it.
     """
 
-    def __init__(self, card: VirtualCard, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, card: VirtualCard, port: int, host: str = "127.0.0.1", *, removal_poll_s: float = REMOVAL_POLL_S
+    ) -> None:
         self.card = card
         self._address = (host, port)
+        self._removal_poll_s = removal_poll_s
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._atr: bytes | None = None
@@ -51,7 +58,7 @@ class VpcdLink:
         if self.is_inserted:
             return
         self.remove()
-        time.sleep(max(0.0, _removals.get(self._address, 0.0) + REMOVAL_POLL_S - time.monotonic()))
+        time.sleep(max(0.0, _removals.get(self._address, 0.0) + self._removal_poll_s - time.monotonic()))
         self._atr = None
         self._socket = _connect(self._address, timeout_s)
         self._thread = threading.Thread(target=self._serve, args=(self._socket,), name="vpcd-card", daemon=True)
@@ -66,6 +73,12 @@ class VpcdLink:
                 link.shutdown(socket.SHUT_RDWR)
         if thread is not None:
             thread.join()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the card is out, after `timeout_s` at most."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self.is_inserted
 
     def __enter__(self) -> VpcdLink:
         self.insert()
@@ -107,6 +120,48 @@ class VpcdLink:
         if self._atr is None:
             self._atr = self.card.power_on()
         return self._atr or UNPOWERED_ATR
+
+
+class StandingCard:
+    """A card that lies ready on `port` for a reader that comes and goes: a program without PC/SC has its reader only
+    while it runs. A context manager."""
+
+    def __init__(self, card: VirtualCard, port: int) -> None:
+        self._link = VpcdLink(card, port, removal_poll_s=0.0)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._offer, name="vpcd-standing", daemon=True)
+
+    def __enter__(self) -> StandingCard:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._is_over.set()
+        self._link.remove()
+        self._thread.join()
+
+    def _offer(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self._link.insert(timeout_s=OFFER_S)
+            except OSError:
+                continue
+            while not self._is_over.is_set() and not self._link.wait(OFFER_S):
+                pass
+        self._link.remove()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, outside the range from which the system takes the own end of a connection: a card that
+    keeps calling a port of that range would one day be connected with itself."""
+    found: list[int] = []
+    for port in random.sample(range(*STANDING_PORTS), STANDING_PORTS[1] - STANDING_PORTS[0]):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError("no free port")
 
 
 def _connect(address: tuple[str, int], timeout_s: float) -> socket.socket:

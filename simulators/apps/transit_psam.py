@@ -12,7 +12,6 @@ from simulators.card.crypto import Algorithm
 from simulators.card.frame import SW, Frame, Refused, require
 
 FID_APPLICATION = 0x8011
-FID_NAME = FID_APPLICATION.to_bytes(2, "big")
 FILE_APPLICATION, FILE_SEQUENCE = 0x17, 0x18
 PURCHASE_LENGTH = 0x1C
 FACTOR_LENGTH = 8
@@ -60,9 +59,9 @@ class TransitSam:
         self._purchase: _Purchase | None = None
         self._register: tuple[int, int, bytes] | None = None
 
-    def select(self) -> bytes:
+    def select(self) -> None:
+        """A DF was selected, this application or another: what was open is closed."""
         self._purchase = self._register = None
-        return b"\x6f\x04\x84\x02" + FID_NAME
 
     def execute(self, environment: Algorithm, frame: Frame) -> bytes:
         """One command; `environment` is the one the application was selected in. Raises Refused."""

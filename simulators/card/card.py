@@ -90,7 +90,7 @@ class SimCard:
         data, sw, outgoing = chip.execute(command)
         if chip.changed and not self._commit(chip):
             return SW.WRITE_FAILED.to_bytes(2, "big")
-        data = self.faults.distort_data(command[1] if len(command) > 1 else 0, data)
+        data = self.faults.distort_data(command, data)
         if data and not outgoing and not self._direct:
             chip.session.pending = data
             data = b""

@@ -190,7 +190,10 @@ def _whole_records(records: list[bytes]) -> bytes:
 def update_record(chip: Chip, frame: Frame) -> bytes:
     ef = _record_file(chip, frame)
     is_cyclic = ef.type is FileType.CYCLIC
-    require(not is_cyclic or frame.mode == MODE_PREVIOUS, SW.WRONG_STRUCTURE)
+    if is_cyclic and frame.mode != MODE_PREVIOUS:
+        # card_commands.md 6.12: a log nobody may write is 6982 in every mode, one the host writes is never overwritten.
+        chip.require_access(ef.write)
+        raise Refused(SW.NOT_SUPPORTED if frame.mode == MODE_NUMBER else SW.WRONG_STRUCTURE)
     least = ef.record_length if is_cyclic else 2 + (frame.data[1] if len(frame.data) > 1 else 0)
     record = chip.update_body(frame, ef, least)
     if is_cyclic:

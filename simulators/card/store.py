@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from simulators.card.state import CardState
+from simulators.image import replace_file
 
 
 class CardStore:
@@ -24,14 +23,4 @@ class CardStore:
 
     def save(self, state: CardState) -> None:
         """Old image or new image, never a mixture, also when power fails inside (draft P7 14)."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(state.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_file(self.path, state.to_json())

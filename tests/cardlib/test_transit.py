@@ -1,7 +1,6 @@
 """The purse session against the vectors; what happens when power goes stands in test_transit_cuts.py."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +9,11 @@ from hypothesis import strategies as st
 from apdu.errors import CardBlockedError, CardRemovedError, NotFoundError, StatusWordError
 from cardlib.errors import CardDataError, CardMismatchError, CardNotGenuineError
 from cardlib.psam import PsamError
-from cardlib.transit import PurseUnusableError, Sale, TransitPurse
-from cardlib.transit_journal import JournalError, Pending, Receipt, TransitJournal
+from cardlib.transit import Sale, TransitPurse
+from cardlib.transit_host import LoadState
+from cardlib.transit_journal import JournalError, Receipt, TransitJournal
 from cardlib.transit_psam import SamRequest
+from cardlib.transit_reader import PurseUnusableError
 from cardlib.transit_records import (
     LogEntry,
     Management,
@@ -23,14 +24,13 @@ from cardlib.transit_records import (
     rail_exit,
     single_ride,
 )
-from hsm.primitives import engines
 from simulators.card import SimCard
 from tests.cardlib.transit import (
     LOAD_TERMINAL,
     RIDE,
     Bank,
     insert,
-    keys,
+    pending_of,
     place,
     psam,
     sale,
@@ -40,74 +40,6 @@ from tests.cardlib.transit import (
 from tests.simulators.support import vectors
 
 NAMES = stand.NAMES
-
-
-def pending_of(name: str, step: str) -> Pending:
-    """The worked transaction as a terminal would have it in its journal."""
-    vector = stand.of(name)[step]
-    is_load = step == "load"
-    answer, init = bytes.fromhex(vector["init_rapdu"]), bytes.fromhex(vector["init_capdu"])
-    at = 6 if is_load else 9
-    last = bytes.fromhex(vector["credit_capdu" if is_load else "debit_capdu"])[5:]
-    return Pending(
-        reference=vector["id"],
-        kind=2 if is_load else 6 if step == "purchase" else 9,
-        issuer=stand.META["issuer_id"],
-        serial=stand.META["app_serial"],
-        sequence=int.from_bytes(answer[4:6], "big"),
-        amount_fen=int.from_bytes(init[6:10], "big"),
-        balance_fen=int.from_bytes(answer[:4], "big"),
-        terminal=init[10:16].hex(),
-        terminal_sequence="" if is_load else last[:4].hex(),
-        moment=(last[:7] if is_load else last[4:11]).hex(),
-        key_index=1,
-        key_version=answer[at],
-        algorithm=answer[at + 1],
-        random=answer[at + 2 : at + 6].hex(),
-        mac1=vector["MAC1"],
-    )
-
-
-# ---- the operator's rules, on both engines
-
-
-@pytest.mark.parametrize("engine", engines(), ids=lambda engine: engine.name)
-@pytest.mark.parametrize("name", NAMES)
-def test_operator_computes_the_vectors(name, engine):
-    operator, vectors = keys(name, engine), stand.of(name)
-    issuer, factor = stand.ISSUER, bytes.fromhex(stand.META["serial_factor"])
-    for key, vector in vectors["diversification"].items():
-        assert operator.card_key(key, issuer, factor).hex().upper() == vector["card_key"]
-    for step in ("purchase", "entry", "exit", "torn"):
-        pending, vector = pending_of(name, step), vectors[step]
-        assert [mac.hex().upper() for mac in operator.purchase_macs(pending)] == [vector["MAC1"], vector["MAC2"]]
-        assert operator.is_genuine(Receipt(pending, vector["TAC"], True))
-        assert not operator.is_genuine(Receipt(pending, "00000000", True))
-    load, vector = pending_of(name, "load"), vectors["load"]
-    assert operator.is_load_request_genuine(load)
-    moment = bytes.fromhex(load.moment)
-    assert operator.load_mac2(load, moment).hex().upper() == vector["MAC2"]
-    assert operator.load_tac(load, moment).hex().upper() == vector["TAC"]
-    block = vectors["app_block"]
-    for header, act in (("841E0000", "block"), ("841E0001", "block_permanent"), ("84180000", "unblock")):
-        mac = operator.command_mac(issuer, factor, bytes.fromhex(block["challenge"]), bytes.fromhex(header))
-        assert mac.hex().upper() == block[act]["MAC"]
-    other = keys({"3DES": "SM4", "SM4": "3DES"}[name], engine)
-    with pytest.raises(ValueError, match="algorithms"):
-        other.purchase_macs(load)
-
-
-def test_operator_computes_the_other_reading_of_sm4_macs():
-    operator, vectors = keys("SM4", is_mac_folded=False), stand.of("SM4")
-    for step in ("purchase", "entry", "exit", "torn"):
-        pending, other = pending_of("SM4", step), vectors[step]["alt_left4"]
-        assert [mac.hex().upper() for mac in operator.purchase_macs(pending)] == [other["MAC1"], other["MAC2"]]
-        assert operator.purchase_tac(pending).hex().upper() == other["TAC"]
-    load, other = replace(pending_of("SM4", "load"), mac1=vectors["load"]["alt_left4"]["MAC1"]), vectors["load"]
-    assert operator.is_load_request_genuine(load)
-    moment = bytes.fromhex(load.moment)
-    assert operator.load_mac2(load, moment).hex().upper() == other["alt_left4"]["MAC2"]
-    assert operator.load_tac(load, moment).hex().upper() == other["alt_left4"]["TAC"]
 
 
 # ---- the worked day, byte for byte
@@ -308,6 +240,29 @@ def test_overdraft_vectors(vector):
 def test_overdraft_is_told_apart():
     purse = insert(stand.card("3DES", balance=-200, overdraft_limit=1000))
     assert purse.balance().to_json() == {"available": 800, "overdraft_limit": 1000, "overdraft_used": 200, "actual": 0}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_overdraft_limit(name):
+    """Approved by the host on the purse's MAC1; one below what is overdrawn is refused by the purse and voided."""
+    card, journal, bank = stand.card(name, balance=-200, overdraft_limit=1000), TransitJournal(), Bank(name)
+    purse = insert(card)
+    receipt = purse.set_overdraft_limit("O1", 1500, LOAD_TERMINAL, bank, journal)
+    assert purse.balance().to_json() == {
+        "available": 1300,
+        "overdraft_limit": 1500,
+        "overdraft_used": 200,
+        "actual": 0,
+    }
+    assert (receipt.transaction.kind, receipt.transaction.limit_fen, receipt.is_verified) == (7, 1000, True)
+    assert purse.set_overdraft_limit("O1", 1500, LOAD_TERMINAL, bank, journal) == receipt
+    with pytest.raises(StatusWordError, match="6985"):
+        purse.set_overdraft_limit("O2", 100, LOAD_TERMINAL, bank, journal)
+    assert (journal.unresolved, bank.ledger.find(receipt.transaction).state) == ([], LoadState.BOOKED)
+    assert (bank.account, purse.log()[0].type, purse.balance().overdraft_limit) == (50000, 7, 1500)
+    for limit in (-1, 1 << 24):
+        with pytest.raises(ValueError, match="range"):
+            purse.set_overdraft_limit(str(limit), limit, LOAD_TERMINAL, bank, journal)
 
 
 # ---- the journal

@@ -49,7 +49,7 @@ def test_our_own_read_names_every_item(persona: str, name: str, home: Path) -> N
         ("garbage", "CARD_DATA_INVALID"),
         ("mute", "CARD_MUTE"),
         ("silent", "CARD_REMOVED"),
-        ("unknown-atr", "CARD_UNSUPPORTED"),
+        ("unknown-atr", "NOT_SOCIAL_SECURITY_CARD"),
         ("truncated-records", "CARD_DATA_INVALID"),
         ("blocked-2.0", "CARD_BLOCKED"),
         ("chip-3.0", "CARD_STATE"),

@@ -359,3 +359,21 @@ def test_account_needs_the_pin_once_one_is_set():
     h("0020000003123456")
     assert h(init).endswith("9000")
     assert h("B026000104") == "000000009000"
+
+
+def test_cyclic_files_are_appended_to_only():
+    """6.12: overwriting record P1 (mode 100) of a log the host writes is not supported; nobody writes DF04/EF08."""
+    h = host()
+    h(DF["DF02"])
+    h.authenticate(0x85, "DF02")
+    record = "00" * h.card.state.dfs[2].ef_by_sfi(0x07).record_length
+    header = f"{len(record) // 2:02X}{record}"
+    assert h(f"00DC013C{header}") == "6A81"
+    assert h(f"00DC0138{header}") == "6981", "by identifier"
+    assert h(f"00DC003B{header}") == "9000"
+    h(DF["DF02"])
+    h(SSSE)
+    h(DF["DF02"])
+    assert h(f"00DC013C{header}") == "6982", "the key comes first"
+    h(DF["DF04"])
+    assert {h(f"00DC01{8 << 3 | mode:02X}{header}") for mode in (0, 3, 4)} == {"6982"}

@@ -3,7 +3,8 @@
 import pytest
 
 from simulators.card import Algorithm, CardGone, Faults
-from tests.simulators.support import SSSE, host
+from tests.simulators import transit
+from tests.simulators.support import DF, SSSE, host
 
 
 def test_tear_counts_from_arming():
@@ -48,3 +49,35 @@ def test_delay(monkeypatch):
     h.card.faults = Faults(delay_s=0.25)
     h("00B2052806")
     assert slept == [0.25]
+
+
+@pytest.mark.parametrize("name", transit.NAMES)
+def test_wrong_mac_covers_the_purse(name):
+    """Every cryptogram of the purse, and nothing else of an answer: the random a purchase begins with stays right."""
+    right, wrong = transit.selected(name), transit.selected(name)
+    wrong.card.faults = Faults(wrong_mac=True)
+    purchase, load = transit.of(name)["purchase"], transit.of(name)["load"]
+    pairs = [(h(load["init_capdu"]), h(purchase["init_capdu"])) for h in (right, wrong)]
+    assert pairs[0][1] == pairs[1][1]
+    assert is_flipped(*[pair[0] for pair in pairs])
+    vectored = transit.selected(name, purchase["init_rapdu"][22:30])
+    vectored(purchase["init_capdu"])
+    vectored.card.faults = Faults(wrong_mac=True)
+    assert is_flipped(purchase["debit_rapdu"], vectored(purchase["debit_capdu"]))
+    assert is_flipped(purchase["prove_rapdu"], vectored(purchase["prove_capdu"]))
+
+
+def test_wrong_mac_covers_the_request_for_a_load():
+    load = "B02800010B0100002710990100000001"
+    answers = []
+    for faults in (Faults(), Faults(wrong_mac=True)):
+        h = host(pin="")
+        h(DF["DF04"])
+        h.card.faults = faults
+        answers.append(h(load))
+    assert is_flipped(*answers)
+
+
+def is_flipped(right: str, wrong: str) -> bool:
+    """The last byte before the status word, and no other."""
+    return right[:-6] == wrong[:-6] and int(right[-6:-4], 16) ^ 1 == int(wrong[-6:-4], 16) and right[-4:] == "9000"

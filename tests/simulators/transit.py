@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulators.apps import transit_crypto as crypto
 from simulators.apps.build import empty_process
 from simulators.apps.state import NeighbourState, PurseState
 from simulators.apps.transit_psam import TYPE_MAINTENANCE, TYPE_PURCHASE, TransitKey, TransitSam
@@ -23,6 +24,9 @@ def of(name: str) -> dict[str, Any]:
 
 
 def root(name: str, key: str) -> bytes:
+    """The vectors have no DUK: here it is their DLK read backwards."""
+    if key == "DUK":
+        return root(name, "DLK")[::-1]
     return bytes.fromhex(of(name)["diversification"][key]["root"])
 
 
@@ -30,15 +34,16 @@ def purse(name: str, **values: Any) -> PurseState:
     """The card of section 12; counters as the purchase vector finds them."""
     keys = {key: bytes.fromhex(v["card_key"]) for key, v in of(name)["diversification"].items()}
     start: dict[str, Any] = {"balance": 10000, "offline": 0x0010, "online": 0x0003} | values
+    code = int(of(name)["algorithm_id"], 16)
     return PurseState(
-        algorithm=int(of(name)["algorithm_id"], 16),
+        algorithm=code,
         key_index=1,
         key_version=1,
         dpk=keys["DPK"],
         dlk=keys["DLK"],
         dtk=keys["DTK"],
         damk=keys["DAMK"],
-        duk=keys["DLK"][::-1],
+        duk=crypto.card_key(code, root(name, "DUK"), ISSUER, bytes.fromhex(META["serial_factor"])),
         public=bytes.fromhex(META["ef15"]),
         holder=bytes(55),
         management=bytes.fromhex(META["ef17"]),
