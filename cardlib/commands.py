@@ -100,9 +100,9 @@ def change_pin(old: bytes, new: bytes) -> CommandApdu:
     return CommandApdu(0x80, 0x5E, 0x01, 0x00, old + b"\xff" + new)
 
 
-def pin_unblock(new_pin: bytes = b"") -> CommandApdu:
-    """PIN CHANGE/UNBLOCK (P5 §6.8), not yet secured; with a new PIN it is a reload."""
-    return CommandApdu(0x84, 0x24, 0x00, int(bool(new_pin)), new_pin)
+def pin_unblock(new_pin: bytes | None = None) -> CommandApdu:
+    """PIN CHANGE/UNBLOCK (P5 §6.8), not yet secured; with a new PIN it is a reload, an empty one removes the PIN."""
+    return CommandApdu(0x84, 0x24, 0x00, int(new_pin is not None), new_pin or b"")
 
 
 def application_block() -> CommandApdu:

@@ -84,7 +84,7 @@ class SteppedPurchase(MedicalAccount):
             permit.number,
             time,
         )
-        journal(self._pending("purchase", index, own))
+        journal(self._pending(index, own))
         answer = self._exact(self._card.send(c.debit_for_purchase(permit.number, time, permit.mac1)), 8)
         return own, answer[:4], answer[4:]
 

@@ -197,7 +197,7 @@ class HsmSteps:
         _value(key, pending.original)  # a malformed pKey is no reason to ask the holder
         header, pin = UNBLOCK_HEADER, ""
         if flow == RELOAD:
-            header = RELOAD_HEADERS[card.ref("STK").algorithm]
+            header = RELOAD_HEADERS[card.known_algorithm()]
             with self._session.terminal.enter_pin(is_new=True) as entered:
                 encode_pin(entered.digits)
                 pin = entered.digits
@@ -292,4 +292,4 @@ def _value(text: str, original: bytes) -> bytes:
 
 
 def _algorithm_id(card: DriverCard) -> str:
-    return ALGORITHM_IDS[card.ref("IRK").algorithm]
+    return ALGORITHM_IDS[card.known_algorithm()]

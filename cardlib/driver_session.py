@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, Protocol, Self, cast
 
 from apdu.channel import Channel
-from apdu.errors import PinWrongError
+from apdu.errors import NotFoundError, PinWrongError
+from cardlib.bank import read_bank_card
 from cardlib.driver import OK, error_answer, format_card_bas
 from cardlib.driver_address import (
     AddressError,
@@ -31,13 +32,13 @@ from cardlib.driver_values import cyclic_records, read_values, write_values
 from cardlib.errors import CardDataError, CardMismatchError
 from cardlib.failures import FailureCode, failure_of
 from cardlib.guard import KeyTries
-from cardlib.management import reload_pin, unblock_pin
+from cardlib.management import rehearse_reload, reload_pin, unblock_pin
 from cardlib.medical import LOG as DEBIT_LOG
 from cardlib.medical import Journal, MedicalAccount, PurchaseAuthority
 from cardlib.psam import PsamAbsentError, PsamError
 from cardlib.session import BasicInformation, LastTryError
 from cardlib.spec import AccessKind
-from hsm.api import Algorithm, CardAuthenticator, KeyService
+from hsm.api import Algorithm, CardAuthenticator, MessageKeys
 from hsm.transactions import TYPE_PURCHASE, Purchase
 
 LOGGER = logging.getLogger("cardlib.driver")
@@ -56,6 +57,12 @@ class ParameterError(AddressError):
 
 class NoPinEntryError(Exception):
     """The terminal has nothing to type a PIN on. Driver code -13: this terminal does not have the function."""
+
+    failure: ClassVar[str] = "COMMAND_REJECTED"
+
+
+class ApplicationMissingError(Exception):
+    """The card does not carry the application this function is about. Driver code -13."""
 
     failure: ClassVar[str] = "COMMAND_REJECTED"
 
@@ -149,6 +156,8 @@ class DriverSession:
         tries: KeyTries | None = None,
     ) -> None:
         self.terminal = terminal
+        self.channel = channel
+        self.protocol = protocol
         self._make: Callable[[], DriverCard] = lambda: DriverCard(channel, atr, protocol=protocol, tries=tries)
         self._card: DriverCard | None = None
 
@@ -225,15 +234,16 @@ class DriverSession:
 
     @answers
     def reload_pin(self, card_info: str) -> str:
-        """iReloadPIN. Only with message keys at hand; -24 with a PSAM that gives authentications alone."""
+        """iReloadPIN. -24, before anything is typed, where the PSAM's STK gives MACs alone."""
         card, keys = self.matching(card_info), self._message_keys()
+        rehearse_reload(card, keys)
         with self.terminal.enter_pin(is_new=True) as pin:
             reload_pin(card, keys, pin.digits)
         return ""
 
     @answers
     def unblock_pin(self, card_info: str) -> str:
-        """iUnblockPIN; keys as for `reload_pin`."""
+        """iUnblockPIN."""
         unblock_pin(self.matching(card_info), self._message_keys())
         return ""
 
@@ -253,10 +263,9 @@ class DriverSession:
 
     def debit_text(self, card: DriverCard, purchase: Purchase, tac: bytes) -> str:
         """算法标识|密钥地址|金额 8+8 hex|类型|终端机编号|终端序号|时间|TAC|"""
-        key = card.ref("DPK")
         items = (
-            ALGORITHM_IDS[key.algorithm],
-            self.terminal.address(key.name),
+            ALGORITHM_IDS[card.known_algorithm()],
+            self.terminal.address("DPK"),
             purchase.amounts[4:].hex().upper(),
             f"{TYPE_PURCHASE:02X}",
             purchase.terminal.hex().upper(),
@@ -266,7 +275,22 @@ class DriverSession:
         )
         return "".join(f"{item}|" for item in items)
 
+    # -- beside the social security part ------------------------------------------------------------------------
+
+    @answers
+    def read_ic_card_number(self) -> str:
+        """iReadICCardNum, a vendors' extra: the bank card number (card_digest.md §4.3). -13 where there is none."""
+        self.leave()
+        try:
+            return read_bank_card(self.channel, protocol=self.protocol).number
+        except NotFoundError:
+            raise ApplicationMissingError("this card has no bank application") from None
+
     # -- the session --------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Another application of the card is about to be selected; the next function opens this one anew."""
+        self._card = None
 
     def opened(self) -> DriverCard:
         """The card, opened where no function did before."""
@@ -278,7 +302,7 @@ class DriverSession:
 
     def renewed(self) -> DriverCard:
         """The card, opened anew."""
-        self._card = None
+        self.leave()
         return self.opened()
 
     def matching(self, card_info: str) -> DriverCard:
@@ -289,9 +313,9 @@ class DriverSession:
             raise CardMismatchError("another card is in the reader")
         return card
 
-    def _message_keys(self) -> KeyService:
+    def _message_keys(self) -> MessageKeys:
         keys = self.terminal.require_authenticator()
-        if not isinstance(keys, KeyService):
+        if not isinstance(keys, MessageKeys):
             raise PsamError("this PSAM secures no commands of the card")
         return keys
 
@@ -305,6 +329,7 @@ class DriverSession:
 
 __all__ = [
     "Answer",
+    "ApplicationMissingError",
     "DriverSession",
     "DriverTerminal",
     "EnteredPin",

@@ -6,9 +6,15 @@ from typing import ClassVar
 
 
 class CardUnsupportedError(Exception):
-    """Not a social security card, or one this system cannot serve."""
+    """A social security card that this system cannot serve."""
 
     failure: ClassVar[str] = "CARD_UNSUPPORTED"
+
+
+class ForeignCardError(CardUnsupportedError):
+    """A card of another kind: it has no social security environment."""
+
+    failure: ClassVar[str] = "NOT_SOCIAL_SECURITY_CARD"
 
 
 class CardDataError(Exception):
@@ -40,18 +46,20 @@ class LastTryError(Exception):
     is locked already."""
 
     failure: str = "PIN_LAST_TRY"
+    _locked: ClassVar[str] = "PIN_LOCKED"
 
     def __init__(self, attempts_remaining: int, what: str = "PIN") -> None:
         super().__init__(f"{what}: {attempts_remaining} tries left")
         self.attempts_remaining = attempts_remaining
-        if attempts_remaining == 0 and self.failure == "PIN_LAST_TRY":
-            self.failure = "PIN_LOCKED"
+        if attempts_remaining == 0:
+            self.failure = self._locked
 
 
 class LastKeyTryError(LastTryError):
     """As `LastTryError` for a key; the tries are those the card told at the last failure with it."""
 
-    failure = "KEY_LOCKED"
+    failure = "KEY_LAST_TRY"
+    _locked = "KEY_LOCKED"
 
 
 class RepeatedPinError(Exception):

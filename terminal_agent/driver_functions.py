@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cardlib.driver_address import MAX_TEXT
 from cardlib.driver_hsm import HsmSteps
+from cardlib.driver_pki import DriverPki
 from cardlib.driver_session import Answer, DriverSession
 
 I_TYPE, I_AUTH_TYPE = "iType", "iAuthType"
 INFO, ADDRESS, DATA, PAY, KEY = "pCardInfo", "pFileAddr", "pWriteData", "pPayInfo", "pKey"
+USER_PIN, CERTIFICATE, SIGNATURE = "pUserPin", "pCert", "pSignature"
+IN_DATA, CLEAR_TEXT, ENVELOPE = "pInData", "pClearText", "pEnvelope"
+CONTACT_FIRST: Final = 3
+ID_CARD_FUNCTION: Final = "iReadIdentityCard"
+UNKNOWN_FUNCTION: Final = -13
 _I_TYPES = (1, 2, 3, 4)
 _AUTH_TYPES = (1, 2)
 
@@ -20,18 +26,32 @@ Run = Callable[..., Answer]
 
 @dataclass(frozen=True, slots=True)
 class DriverFunction:
-    """`parameters` in the order of the C interface; `run(session, steps, *texts)` without iType."""
+    """`parameters` in the order of the C interface; `run(session, steps, *texts)` without iType and pUserPin.
+
+    `assumed_type` is the iType of a function that has none.
+    """
 
     name: str
     parameters: tuple[str, ...]
     run: Run
     is_step: bool = False
     asks_pin: bool = False
+    assumed_type: int = 0
 
     @property
     def begins(self) -> bool:
         """The function chooses a reader; a later step goes on with the card of the one before."""
-        return I_TYPE in self.parameters
+        return I_TYPE in self.parameters or self.assumed_type > 0
+
+    def arranged(self, given: Sequence[object]) -> list[int | str]:
+        """Checked arguments, iType first. A PIN in them is dropped unread: the holder types it in the terminal.
+
+        Raises ValueError with a text for the program.
+        """
+        pairs = zip(self.parameters, given, strict=True)
+        checked = {name: argument(name, value) for name, value in pairs if name != USER_PIN}
+        first = [checked.pop(I_TYPE, self.assumed_type)] if self.begins else []
+        return [*first, *checked.values()]
 
 
 def _plain(method: str) -> Run:
@@ -51,6 +71,20 @@ def _step(method: str) -> Run:
     return run
 
 
+def _pki(method: str) -> Run:
+    def run(session: DriverSession, steps: HsmSteps, *arguments: Any) -> Answer:
+        steps.reset()
+        answer: Answer = getattr(DriverPki(session), method)(*arguments)
+        return answer
+
+    return run
+
+
+def _elsewhere(*_: object) -> Answer:
+    """The desk serves it without any card reader; on a card's session it does not exist."""
+    return UNKNOWN_FUNCTION, "不支持该命令"
+
+
 def _functions() -> tuple[DriverFunction, ...]:
     found = [
         DriverFunction("iReadCardBas", (I_TYPE,), _plain("read_card_bas")),
@@ -62,6 +96,12 @@ def _functions() -> tuple[DriverFunction, ...]:
         DriverFunction("iUnblockPIN", (I_TYPE, INFO), _plain("unblock_pin")),
         DriverFunction("iDoDebit", (I_TYPE, INFO, PAY), _plain("do_debit")),
         DriverFunction("iReadDebitRecord", (I_TYPE,), _plain("read_debit_record")),
+        DriverFunction("iReadICCardNum", (), _plain("read_ic_card_number"), assumed_type=CONTACT_FIRST),
+        DriverFunction(ID_CARD_FUNCTION, (), _elsewhere),
+        DriverFunction("PKI_SignData", (USER_PIN, IN_DATA, I_TYPE), _pki("sign_data"), asks_pin=True),
+        DriverFunction("PKI_VerifySign", (USER_PIN, CERTIFICATE, CLEAR_TEXT, SIGNATURE, I_TYPE), _pki("verify_sign")),
+        DriverFunction("PKI_SealEnvelope", (USER_PIN, CERTIFICATE, IN_DATA, I_TYPE), _pki("seal_envelope")),
+        DriverFunction("PKI_OpenEnvelope", (USER_PIN, ENVELOPE, I_TYPE), _pki("open_envelope"), asks_pin=True),
     ]
     for name, method, first, second in (
         ("iReadCardBas", "read_card_bas", (I_TYPE,), (KEY,)),

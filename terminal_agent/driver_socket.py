@@ -18,10 +18,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cardlib.driver_session import Answer
 from terminal_agent.agent import Agent
-from terminal_agent.driver_functions import DriverFunction, argument, function_of
+from terminal_agent.driver_functions import UNKNOWN_FUNCTION, DriverFunction, function_of
 from terminal_agent.guard import Guard
+from terminal_agent.pin_dialog import PROGRAM
 
-UNKNOWN_FUNCTION: Final = -13
 WRONG_PARAMETER: Final = -14
 _SUCCESS = "1"
 
@@ -34,6 +34,7 @@ class DriverSocket:
 
     async def serve(self, socket: WebSocket) -> None:
         await socket.accept()
+        PROGRAM.set(socket.headers.get("origin", ""))
         try:
             while True:
                 message = await socket.receive()
@@ -74,7 +75,7 @@ class DriverSocket:
 
     async def _call(self, function: DriverFunction, given: list[Any]) -> Answer:
         try:
-            arguments = [argument(*pair) for pair in zip(function.parameters, given, strict=True)]
+            arguments = function.arranged(given)
         except ValueError as error:
             return WRONG_PARAMETER, str(error)
         return await self._agent.driver.call(function, arguments)

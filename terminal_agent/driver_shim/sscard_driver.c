@@ -19,6 +19,7 @@
 #define WRONG_LENGTH (-42)
 #define TIMEOUT_S 200
 #define MESSAGE_MAX (64 * 1024)
+#define CARD_NUMBER 20
 #define SMALL 512
 #define BASIC 1024
 #define RECORDS 2048
@@ -249,4 +250,49 @@ EXPORT long iReadCard(int iType, int iAuthType, char *info, char *address, char 
 EXPORT long iWriteCard(int iType, char *info, char *address, char *data, char *out) {
     TYPE(iType);
     CALL("iWriteCard", LARGE, type_, info, address, data);
+}
+
+/* The vendors' extras have two outputs, and no iType: what was read (less than `room` bytes), or the text of an error. */
+static long read_extra(const char *function, char *found, size_t room, char *error) {
+    char text[RECORDS];
+    if (!found || !error) return WRONG_PARAMETER;
+    *found = *error = 0;
+    long code = call(function, text, sizeof text, NULL, 0);
+    if (code == 0 && strlen(text) >= room) return WRONG_LENGTH;
+    if (code) text[SMALL - 1] = 0;
+    strcpy(code == 0 ? found : error, text);
+    return code;
+}
+
+EXPORT long iReadICCardNum(char *number, char *error) {
+    return read_extra("iReadICCardNum", number, CARD_NUMBER, error);
+}
+
+EXPORT long iReadIdentityCard(char *out, char *error) {
+    return read_extra("iReadIdentityCard", out, RECORDS, error);
+}
+
+/* pUserPin stays here: the holder types the PIN in the terminal. */
+EXPORT long PKI_SignData(char *pin, char *data, int iType, char *out) {
+    (void)pin;
+    TYPE(iType);
+    CALL("PKI_SignData", SMALL, "", data, type_);
+}
+
+EXPORT long PKI_VerifySign(char *pin, char *certificate, char *text, char *signature, int iType, char *out) {
+    (void)pin;
+    TYPE(iType);
+    CALL("PKI_VerifySign", SMALL, "", certificate, text, signature, type_);
+}
+
+EXPORT long PKI_SealEnvelope(char *pin, char *certificate, char *data, int iType, char *out) {
+    (void)pin;
+    TYPE(iType);
+    CALL("PKI_SealEnvelope", LARGE, "", certificate, data, type_);
+}
+
+EXPORT long PKI_OpenEnvelope(char *pin, char *envelope, int iType, char *out) {
+    (void)pin;
+    TYPE(iType);
+    CALL("PKI_OpenEnvelope", LARGE, "", envelope, type_);
 }

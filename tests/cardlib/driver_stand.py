@@ -16,11 +16,11 @@ from cardlib.medical import PendingTransaction, PsamPurchase
 from cardlib.psam import PsamAuthenticator
 from hsm.api import CardFactors
 from hsm.soft import SoftKeyService
-from hsm.transactions import SoftTransactionKeys
+from hsm.transactions import transaction_keys
 from simulators.card import Algorithm, SimCard
-from simulators.psam import SimPsam
+from simulators.psam import KeyRecord, SimPsam
 from tests.cardlib.support import key_service_of
-from tests.simulators.support import vector_roots, vector_state
+from tests.simulators.support import vector_roots, vector_state, vectors
 
 TERMINAL = "990100000001"
 ADDRESSES = {"PUK": "0x1A06", "RK_SSSE": "0x1A0A", "STK": "0x1A02", "DPK": "0x1B01"}
@@ -64,23 +64,33 @@ def keys() -> SoftKeyService:
 
 
 def route() -> HsmRoute:
-    return HsmRoute(keys(), SoftTransactionKeys(keys()), count(0x2A).__next__, ADDRESSES)
+    return HsmRoute(keys(), transaction_keys(keys()), count(0x2A).__next__, ADDRESSES)
 
 
 def card(algorithm: Algorithm, pin: str = "123456") -> SimCard:
     return SimCard(vector_state(algorithm, pin=pin, balance=15000))
 
 
-def psam(**options: object) -> PsamAuthenticator:
-    chip = SimPsam(vector_roots(), region="990100", terminal_number=TERMINAL, counter=0x2A, **options)  # type: ignore[arg-type]
+def psam(*, encrypts: bool = False) -> PsamAuthenticator:
+    chip = SimPsam(vector_roots(), region="990100", terminal_number=TERMINAL, counter=0x2A)
+    if encrypts:
+        add_message_key(chip)
     chip.power_on()
     return PsamAuthenticator(chip)
 
 
+def add_message_key(chip: SimPsam) -> SimPsam:
+    """STK as 28/09: MAC and encryption, in both environments."""
+    root = bytes.fromhex(vectors()["meta"]["root_keys"]["STK"]["key"])
+    for algorithm, length in ((Algorithm.TRIPLE_DES, 8), (Algorithm.SM4, 16)):
+        chip.add_key(algorithm, KeyRecord(0x28, 0x09, root[:length]))
+    return chip
+
+
 def session(chip: SimCard, *entries: str | Exception, by: str = "psam") -> DriverSession:
-    """`by`: psam, keys (a key service in the terminal), or none."""
+    """`by`: psam, message psam (its STK encrypts), keys (a key service in the terminal), or none."""
     pending: list[PendingTransaction] = []
-    sam = psam() if by == "psam" else None
+    sam = psam(encrypts=by == "message psam") if "psam" in by else None
     terminal = DriverTerminal(
         journal=pending.append,
         number=TERMINAL,

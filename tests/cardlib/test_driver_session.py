@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from apdu.errors import CardRemovedError
 from apdu.serial.errors import PinEntriesDifferError, PinEntryCancelledError, PinEntryTimeoutError, PinLengthError
+from apdu.sw import error as tries_left
 from cardlib.driver_session import DriverSession
 from cardlib.spec import Generation, Structure, load
 from simulators.card import Algorithm, SimCard
@@ -129,8 +130,10 @@ def test_without_psam_the_codes_lead_to_the_security_module() -> None:
     assert driver.read_card(2, INFO, "SSSEEF06|08|$")[0] == -2201
     assert driver.write_card(INFO, "DF01EF06|28|$", "DF01EF06|1|$")[0] == -2201
     assert driver.do_debit(INFO, "0.1|0.2|20250316101500|")[0] == -2201
-    with_psam = session(card(Algorithm.SM4))
-    assert with_psam.reload_pin(INFO)[0] == with_psam.unblock_pin(INFO)[0] == -24
+    assert driver.reload_pin(INFO)[0] == driver.unblock_pin(INFO)[0] == -2201
+    with_psam = session(card(Algorithm.SM4), "123456")
+    assert with_psam.reload_pin(INFO)[0] == -24
+    assert with_psam.terminal.pin_entry.asked == [], "the holder is not asked in vain"  # type: ignore[union-attr]
 
 
 # -- the PIN ----------------------------------------------------------------------------------------------------------
@@ -175,14 +178,28 @@ def test_change_pin() -> None:
     assert fresh.terminal.pin_entry.asked == [True]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("by", ["keys", "message psam"])
 @pytest.mark.parametrize("algorithm", BOTH)
-def test_reload_and_unblock_with_message_keys(algorithm: Algorithm) -> None:
-    driver = session(card(algorithm), "000000", "86421357", "86421357", by="keys")
+def test_reload_and_unblock_with_message_keys(algorithm: Algorithm, by: str) -> None:
+    driver = session(card(algorithm), "000000", "86421357", "86421357", by=by)
     assert driver.verify_pin()[0] == -51
     assert driver.unblock_pin(INFO) == (0, "")
     assert driver.opened().pin_tries() == 3
     assert driver.reload_pin(INFO) == (0, "")
     assert driver.verify_pin() == (0, "")
+
+
+def test_a_psam_with_a_mac_key_unblocks() -> None:
+    driver = session(card(Algorithm.TRIPLE_DES), "000000")
+    assert driver.verify_pin()[0] == -51
+    assert driver.unblock_pin(INFO) == (0, "")
+    assert driver.opened().pin_tries() == 3
+
+
+def test_the_last_try_of_puk_is_kept() -> None:
+    driver = session(card(Algorithm.SM4))
+    driver.opened().remember_failure("PUK", tries_left(0x63C1, 0x82))
+    assert driver.unblock_pin(INFO)[0] == -25537
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_last_try_of_a_key_is_kept_in_every_later_session() -> None:
     for authenticator in (WrongKeys(), key_service()):
         with pytest.raises(LastKeyTryError) as kept:
             opened(card, guard).authenticate("RK_SSSE", authenticator)
-        assert failure_of(kept.value) is FailureCode.KEY_LOCKED
+        assert failure_of(kept.value) is FailureCode.KEY_LAST_TRY
     assert tries_of(card) == 1
 
 

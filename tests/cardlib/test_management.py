@@ -9,7 +9,7 @@ import pytest
 
 from apdu.errors import CardBlockedError, PinLockedError, PinWrongError, SecureMessagingError
 from cardlib.codec import CodecError
-from cardlib.management import block_application, block_card, reload_pin, unblock_pin
+from cardlib.management import block_application, block_card, reload_pin, remove_pin, unblock_pin
 from cardlib.session import SocialSecurityCard
 from hsm.soft import SoftKeyService
 from simulators.card import Algorithm, SimCard
@@ -86,6 +86,15 @@ def test_a_first_pin_is_loaded() -> None:
     assert session.pin_tries() is None
     reload_pin(session, keys(), "123456")
     assert session.pin_tries() == 3
+
+
+@pytest.mark.parametrize("algorithm", BOTH)
+def test_a_pin_is_removed_by_reload(algorithm: Algorithm) -> None:
+    """LD 00 (P5 §6.8.3)."""
+    session = opened(SimCard(vector_state(algorithm)))
+    remove_pin(session, keys())
+    assert session.pin_tries() is None
+    session.change_pin("", "2468")
 
 
 @pytest.mark.parametrize("df", ["DF01", "DF02", "DF03", "DF04", "DF07"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from apdu.inprocess import InProcessReaders
-from simulators.card import Algorithm
+from cardlib.pki_certificate import Certificate
+from hsm.primitives import default_engine, signature_from_der
+from simulators.card import Algorithm, SimCard
+from simulators.factory import build_card
+from simulators.personas import load
 from simulators.psam import SimPsam
 from simulators.serial import SimPinPad
 from terminal_agent.driver_functions import FUNCTIONS
@@ -45,6 +50,35 @@ int main(int argc, char **argv) {
 }
 """
 
+CERTIFICATES = r"""
+#include <stdio.h>
+#include <string.h>
+long iReadICCardNum(char *, char *);
+long PKI_SignData(char *, char *, int, char *);
+long PKI_VerifySign(char *, char *, char *, char *, int, char *);
+long PKI_SealEnvelope(char *, char *, char *, int, char *);
+long PKI_OpenEnvelope(char *, char *, int, char *);
+int main(int argc, char **argv) {
+    static char out[20480], signature[512], number[20], error[512];
+    long code = iReadICCardNum(number, error);
+    printf("%ld %s %s\n", code, number, error);
+    code = PKI_SignData("999999", "\xb2\xce\xb1\xa3", 3, signature);
+    printf("%ld %s\n", code, signature);
+    code = PKI_VerifySign(0, argv[1], "\xb2\xce\xb1\xa3", signature, 3, out);
+    printf("%ld %s\n", code, out);
+    code = PKI_VerifySign("", argv[1], "\xb2\xce\xb1", signature, 3, out);
+    printf("%ld\n", code);
+    code = PKI_VerifySign("", argv[1], "other", signature, 3, out);
+    printf("%ld %s\n", code, out);
+    code = PKI_SealEnvelope("", argv[1], "\xb2\xce\xb1\xa3", 3, out);
+    printf("%ld %s\n", code, out);
+    code = PKI_OpenEnvelope("999999", "AAAA", 3, out);
+    printf("%ld\n", code);
+    printf("%ld %ld\n", iReadICCardNum(0, error), PKI_SignData("", 0, 3, out));
+    return argc - 2;
+}
+"""
+
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler on this machine")
 
 
@@ -54,15 +88,16 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = folder / "libSSCardDriver.so"
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden", "-shared"]
     subprocess.run(["gcc", "-O2", *flags, "-o", str(library), str(SOURCE / "sscard_driver.c")], check=True)
-    (folder / "main.c").write_text(PROGRAM)
     link = ["-L", str(folder), "-lSSCardDriver", f"-Wl,-rpath,{folder}"]
-    subprocess.run(["gcc", "-o", str(folder / "main"), str(folder / "main.c"), *link], check=True)
+    for name, source in (("main", PROGRAM), ("certificates", CERTIFICATES)):
+        (folder / f"{name}.c").write_text(source)
+        subprocess.run(["gcc", "-o", str(folder / name), str(folder / f"{name}.c"), *link], check=True)
     return folder / "main"
 
 
-def run(program: Path, port: int) -> list[str]:
+def run(program: Path, port: int, argument: str = INFO) -> list[str]:
     env = os.environ | {"ONECARD_AGENT_WS_PORT": str(port)}
-    done = subprocess.run([program, INFO], env=env, capture_output=True, check=True, timeout=60)
+    done = subprocess.run([program, argument], env=env, capture_output=True, check=True, timeout=60)
     return done.stdout.decode("gb18030").splitlines()
 
 
@@ -88,6 +123,31 @@ def test_a_c_program_gets_the_documented_strings(program: Path, tmp_path: Path) 
     assert lines[2] == "0 "
     assert lines[3].startswith(f"0 03|DPK|0000000A00000014|32|{TERMINAL}|")
     assert lines[4:] == ["-23 text", "-14"]
+
+
+def test_a_c_program_signs_and_reads_the_bank_number(program: Path) -> None:
+    """The text is signed in the program's own bytes; the PIN it passes is not the card's and does not matter."""
+    readers = InProcessReaders(["Reader 00"])
+    chip = SimCard(build_card(load("adult-3.0"), vector_roots()))
+    readers.insert("Reader 00", chip)
+    certificate = chip.state.neighbours.pki.signing_certificate.rstrip(b"\0")
+    with SimPinPad() as pad:
+        stand = settings(port=0, ws_port=0, operation_timeout_s=10, pin_pad=pad.path)
+        with running_agent(stand, readers) as where:
+            threading.Event().wait(0.3)
+            typing(pad, ("123456", None))
+            port = int(where.ws_url.rsplit(":", 1)[1].strip("/"))
+            lines = run(program.with_name("certificates"), port, base64.b64encode(certificate).decode())
+    assert lines[0].split()[0] == "0"
+    assert lines[0].split()[1].isdecimal()
+    code, signature = lines[1].split()
+    raw = signature_from_der(base64.b64decode(signature))
+    assert code == "0"
+    assert default_engine().sm2_verify(Certificate.from_der(certificate).public, "参保".encode("gbk"), raw)
+    assert lines[2:4] == ["0 ", "-14"]
+    assert lines[4].startswith("-15 签名不对")
+    assert lines[5].startswith("0 T0NFM")
+    assert lines[6:] == ["-23", "-14 -14"]
 
 
 def test_without_an_agent_the_reader_is_not_connected(program: Path) -> None:
