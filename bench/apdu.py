@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.table import Table
 
 from apdu import pcsc
 from apdu.inprocess import DEFAULT_READERS, InProcessReaders
+from bench.client import ClientError, present, run_client
 from bench.measure import Action, agree, heading, latencies, times
 from simulators.pcscd import PcscdError, PrivatePcscd
 from simulators.vpcd import VpcdLink
 
-ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "5 → 6": bytes.fromhex("00B0000004"),
     "5 → 258": bytes.fromhex("00B0000000"),
@@ -37,16 +33,9 @@ IN_PROCESS, RAW, PYSCARD, OURS = "in process", "scard.SCardTransmit", "pyscard c
 NAMES_ZH = {IN_PROCESS: "进程内", RAW: "底层调用", PYSCARD: "pyscard 连接", OURS: "本系统"}
 ATR = bytes.fromhex("3B6D000000FE00000086FE990100000001")
 INSERTION_S = 5.0
-CLIENT_S = 45.0
 
 _SHARED, _T0, _LEAVE = 2, 1, 0
 """Constants of winscard.h."""
-
-
-class ClientError(Exception):
-    """The measuring process ended badly; the text is its last line."""
-
-    failure: ClassVar[str] = "READER_SERVICE_UNAVAILABLE"
 
 
 class TrivialCard:
@@ -117,28 +106,16 @@ def measure(*, rounds: int = 15, calls: int = 200) -> ApduResult:
         except PcscdError as error:
             return ApduResult([], str(error))
         stack.enter_context(VpcdLink(TrivialCard(), service.ports[0]))
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "bench.apdu", str(rounds), str(calls)],
-                cwd=ROOT,
-                env={**os.environ, **service.env},
-                capture_output=True,
-                text=True,
-                timeout=CLIENT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ClientError(f"no end after {CLIENT_S:.0f} s") from error
-    if done.returncode:
-        raise ClientError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return ApduResult([ApduRow(**row) for row in json.loads(done.stdout)])
+        rows = run_client("bench.apdu", rounds, calls, env=service.env)
+    return ApduResult([ApduRow(**row) for row in rows])
 
 
 def client(rounds: int, calls: int) -> list[ApduRow]:
     """All paths to the one card in the PC/SC service this process was given."""
     rows = []
     with ExitStack() as stack:
-        reader = _reader_with_card()
+        # pcscd notices a card up to 0.4 s after its insertion.
+        reader = present(pcsc.PcscReaders(), 1, INSERTION_S)[0]
         ours = stack.enter_context(pcsc.PcscReaders(resets_on_close=False).connect(reader))
         raw, pci = stack.enter_context(_raw_card(reader))
         theirs = stack.enter_context(_pyscard_connection(reader))
@@ -169,20 +146,6 @@ def _response(answer: Any) -> bytes:
     if isinstance(answer[0], int):
         return bytes(answer[1])
     return bytes((*answer[0], *answer[1:]))
-
-
-def _reader_with_card() -> str:
-    """pcscd notices a card up to 0.4 s after its insertion."""
-    watch = pcsc.PcscReaders().watch()
-    end = time.monotonic() + INSERTION_S
-    try:
-        while time.monotonic() < end:
-            for name, slot in watch.wait(0.5).items():
-                if slot.is_present:
-                    return name
-    finally:
-        watch.close()
-    raise ClientError("the card was not noticed by the PC/SC service")
 
 
 @contextmanager

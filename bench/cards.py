@@ -39,10 +39,15 @@ REGION = "990100"
 ETU_PER_CHARACTER = 12
 """T=0: start, eight bits, parity and two of guard time (ISO/IEC 7816-3, 7.2)."""
 SPEEDS = (9_600, 115_200)
+AIR_BIT_S = 128 / 13_560_000
+"""One bit at 106 kbit/s (ISO/IEC 14443-2, 8.1.1)."""
+AIR_FRAME = 256
+"""Bytes of a frame of a card with FSCI 8, three of them PCB and CRC (ISO/IEC 14443-4, 5.2.3 and 7.1)."""
 
 
 class ContactLine(CountingChannel):
-    """Counts also the characters a T=0 contact card would exchange for the same, the challenges, and the card's time.
+    """Counts also the characters a T=0 contact card would exchange for the same, the bits a contactless card of type A
+    would, the challenges, and the card's time.
 
     A command costs its five-byte header and two status bytes, and with data one procedure byte and the data
     (7816-3, 10.3). What the card itself needs to compute and to write comes on top.
@@ -54,7 +59,7 @@ class ContactLine(CountingChannel):
 
     def clear(self) -> None:
         self.apdus = self.bytes_sent = self.bytes_received = 0
-        self.characters = self.challenges = 0
+        self.characters = self.air_bits = self.challenges = 0
         self.card_s = 0.0
 
     def transmit(self, command: bytes) -> bytes:
@@ -63,8 +68,16 @@ class ContactLine(CountingChannel):
         self.card_s += time.perf_counter() - started
         moved = max(0, len(command) - 5) + len(response) - 2
         self.characters += 5 + 2 + (1 + moved if moved else 0)
+        self.air_bits += air_bits(len(command)) + air_bits(len(response))
         self.challenges += command[1] == Ins.GET_CHALLENGE
         return response
+
+
+def air_bits(length: int) -> int:
+    """On the air for one message: nine bits a byte and two a frame (ISO/IEC 14443-3, 6.2.3.2); chained frames but the
+    last are each acknowledged with three bytes."""
+    frames = max(1, -(-length // (AIR_FRAME - 3)))
+    return 9 * (length + 3 * frames) + 2 * frames + (frames - 1) * (9 * 3 + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +242,11 @@ def _issue_rows(generation: Generation, keys: KeyService, roots: RootKeys, round
     blank = copy.deepcopy(chip)
 
     def initialization(atr: bytes) -> Script:
-        order = InitializationOrder(secrets.token_bytes(16), generation, REGION, reset_information(atr))
+        order = InitializationOrder(secrets.token_bytes(16), generation, REGION, reset_information(atr), 1)
         return initialize(order, keys)
 
     def personalization(atr: bytes) -> Script:
-        return personalize(_order(atr, generation), keys)
+        return personalize(order(atr, generation), keys)
 
     card = SimCard(blank)
     run(initialization(card.power_on()), T0Channel(card))
@@ -280,7 +293,7 @@ def _chip(generation: Generation, roots: RootKeys) -> CardState:
     return state
 
 
-def _order(atr: bytes, generation: Generation) -> PersonalizationOrder:
+def order(atr: bytes, generation: Generation) -> PersonalizationOrder:
     """An invented person; every item of every application is written, named or not."""
     return PersonalizationOrder(
         seed=secrets.token_bytes(16),

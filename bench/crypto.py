@@ -18,7 +18,7 @@ from gmssl import sm2, sm3, sm4
 from rich.table import Table
 
 from bench.measure import Action, agree, heading, mark, rates, times
-from hsm.api import Algorithm, CardFactors, KeyRef, KeyService, Purpose
+from hsm.api import CARD_ALGORITHMS, Algorithm, CardFactors, KeyRef, KeyService, Purpose
 from hsm.primitives import Engine, default_engine, portable_engine
 from hsm.sealed_store import ScryptCost
 from hsm.soft import SoftKeyService
@@ -277,7 +277,7 @@ def _key_service_rows(ours: Engine, portable: Engine, *, rounds: int, slot_s: fl
     shares = {name: [secrets.token_bytes(16), secrets.token_bytes(16)] for name in ("IRK", "MK_SSSE")}
     with TemporaryDirectory(prefix="onecard-bench-") as folder:
         services = {PORTABLE: _service(Path(folder), portable, shares), OURS: _service(Path(folder), ours, shares)}
-        for algorithm in Algorithm:
+        for algorithm in CARD_ALGORITHMS:
             for operation, diversifications, make in (
                 ("authentication_value", 3, _authentication),
                 ("wrap_card_key", 4, _wrapping),
@@ -299,7 +299,7 @@ def _service(folder: Path, engine: Engine, shares: dict[str, list[bytes]]) -> So
     """IRK from the ministry's level, so that all three diversifications are done; the master key from the city's."""
     path, passphrase = folder / f"{engine.name}-{secrets.token_hex(4)}.json", secrets.token_urlsafe(16)
     service = SoftKeyService.create(path, passphrase, engine=engine, cost=ScryptCost(n=2, r=8, p=1))
-    for algorithm in Algorithm:
+    for algorithm in CARD_ALGORITHMS:
         service.import_components(KeyRef("IRK", algorithm), Purpose.AUTHENTICATION, shares["IRK"], level=1)
         service.import_components(KeyRef("MK_SSSE", algorithm), Purpose.MASTER, shares["MK_SSSE"], level=3)
     return service

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
@@ -27,9 +26,11 @@ from apdu.readers import CardConnection, ReaderService
 from apdu.serial import port
 from apdu.serial.mt3 import Slot
 from apdu.serial.readers import Mt3Port, SerialReaders
-from bench.apdu import CLIENT_S, ROOT, ClientError, TrivialCard
+from bench.apdu import TrivialCard
+from bench.client import CLIENT_S, ClientError, present, run_client
 from bench.measure import heading, mark
-from simulators.pcscd import PcscdError, PrivatePcscd
+from simulators.ifd import IfdLink
+from simulators.pcscd import Driver, PcscdError, PrivatePcscd
 from simulators.serial import SimMt3Reader
 from simulators.vpcd import VpcdLink
 
@@ -39,8 +40,8 @@ HANG = bytes.fromhex("00FE0000")
 PACE_S = 0.05
 APPEAR_S = 20.0
 LIMIT_MS = 50.0
-IN_PROCESS, SERIAL, PCSC = "in process", "serial", "PC/SC"
-NAMES_ZH = {IN_PROCESS: "进程内", SERIAL: "串口", PCSC: "PC/SC"}
+IN_PROCESS, SERIAL, PCSC, IFD = "in process", "serial", "PC/SC, vpcd", "PC/SC, IFD handler"
+NAMES_ZH = {IN_PROCESS: "进程内", SERIAL: "串口", PCSC: "PC/SC", IFD: "自有驱动"}
 
 
 class HangingCard(TrivialCard):
@@ -112,11 +113,12 @@ def measure(*, readers: int = READERS, pcsc_readers: int = PCSC_READERS, calls: 
             rows.append(_compare(SERIAL, service, names, card, calls))
     else:
         skipped.append(reason)
-    row = _over_pcsc(pcsc_readers, calls)
-    if isinstance(row, ReadersRow):
-        rows.append(row)
-    else:
-        skipped.append(row)
+    for transport in (PCSC, IFD):
+        row = _over_pcsc(transport, pcsc_readers, calls)
+        if isinstance(row, ReadersRow):
+            rows.append(row)
+        else:
+            skipped.append(row)
     return ReadersResult(rows, skipped)
 
 
@@ -153,7 +155,7 @@ def _serial(count: int) -> Iterator[Setting]:
         yield service, [config.reader_name(Slot.USER) for config in ports], first
 
 
-def _over_pcsc(count: int, calls: int) -> ReadersRow | str:
+def _over_pcsc(transport: str, count: int, calls: int) -> ReadersRow | str:
     """The client is a process of its own: libpcsclite finds its service once. A string says why not."""
     usable, reason = pcsc.is_available(needs_service=False)
     if not usable:
@@ -161,41 +163,32 @@ def _over_pcsc(count: int, calls: int) -> ReadersRow | str:
     first = HangingCard()
     with ExitStack() as stack:
         try:
-            service = stack.enter_context(PrivatePcscd(vpcds=count // 2))
+            driver: Driver = "onecard" if transport == IFD else "vpcd"
+            # A card that hangs stays frozen for the whole measurement.
+            service = stack.enter_context(PrivatePcscd(vpcds=count // 2, driver=driver, card_timeout_s=2 * CLIENT_S))
         except PcscdError as error:
             return str(error)
-        for number, slot in enumerate(service.ports):
-            stack.enter_context(VpcdLink(TrivialCard() if number else first, slot))
-        stack.callback(first.release.set)
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "bench.readers", str(count), str(calls)],
-                cwd=ROOT,
-                env={**os.environ, **service.env},
-                capture_output=True,
-                text=True,
-                timeout=CLIENT_S,
-                check=False,
+        for number in range(count):
+            card = TrivialCard() if number else first
+            stack.enter_context(
+                IfdLink(card, service.sockets[number]) if transport == IFD else VpcdLink(card, service.ports[number])
             )
-        except subprocess.TimeoutExpired as error:
-            raise ClientError(f"no end after {CLIENT_S:.0f} s") from error
-    if done.returncode:
-        raise ClientError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return ReadersRow(**json.loads(done.stdout))
+        stack.callback(first.release.set)
+        return ReadersRow(**run_client("bench.readers", transport, count, calls, env=service.env))
 
 
-def client(count: int, calls: int) -> ReadersRow:
+def client(transport: str, count: int, calls: int) -> ReadersRow:
     """In the service this process was given."""
     service = pcsc.PcscReaders(resets_on_close=False)
-    names = _present(service, count)
-    return _compare(PCSC, service, names, None, calls)
+    names = present(service, count, APPEAR_S)
+    return _compare(transport, service, names, None, calls)
 
 
 def _compare(
     transport: str, service: ReaderService, names: list[str], card: HangingCard | None, calls: int
 ) -> ReadersRow:
     """All readers, then all but the first, which hangs meanwhile. `card` is released when it is ours to release."""
-    _present(service, len(names))
+    present(service, len(names), APPEAR_S)
     with ExitStack() as stack:
         connections = [service.connect(name) for name in names]
         for connection in connections[1:]:
@@ -244,25 +237,12 @@ def _hang(connection: CardConnection) -> None:
         connection.transmit(HANG)
 
 
-def _present(service: ReaderService, count: int) -> list[str]:
-    """Names of the readers with a card, when there are `count` of them."""
-    watch, end = service.watch(), time.monotonic() + APPEAR_S
-    try:
-        while time.monotonic() < end:
-            names = sorted(name for name, slot in watch.wait(0.2).items() if slot.is_present)
-            if len(names) >= count:
-                return names
-    finally:
-        watch.close()
-    raise ClientError(f"not all of {count} cards were noticed")
-
-
 def _at(figures: list[float], percent: int) -> float:
     return figures[min(len(figures) - 1, len(figures) * percent // 100)]
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(client(int(sys.argv[1]), int(sys.argv[2])))))
+    print(json.dumps(asdict(client(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))))
     sys.stdout.flush()
     # The thread at the frozen card waits inside the library and would keep a normal exit waiting.
     os._exit(0)

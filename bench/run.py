@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from bench import apdu, cards, crypto, readers
+from bench import apdu, cards, chaos, crypto, flows, fuzz, ifd, key_operations, production, readers, soak, wire
 from bench.measure import BenchError, Machine, Part
 
 PARTS: dict[str, Callable[[], Part]] = {
     "crypto": crypto.measure,
     "apdu": apdu.measure,
     "cards": cards.measure,
+    "flows": flows.measure,
     "readers": readers.measure,
+    "ifd": ifd.measure,
+    "wire": wire.measure,
 }
 PIPE_WIDTH = 120
 
 
-def run(only: str | None, *, as_json: bool) -> None:
-    """Measure and print. Raises BenchError for a part that does not exist."""
-    if only is not None and only not in PARTS:
-        raise BenchError(f"no part {only!r}; there are {', '.join(PARTS)}")
-    wanted = {only: PARTS[only]} if only else PARTS
+def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: float = soak.SECONDS) -> None:
+    """Measure and print; `inputs` is for `fuzz`, `seconds` for `soak`. Raises BenchError for an unknown part."""
+    # Half a minute to minutes each, so these run only when they are asked for.
+    parts = PARTS | {
+        "keys": key_operations.measure,
+        "fuzz": partial(fuzz.measure, inputs=inputs),
+        "chaos": chaos.measure,
+        "production": production.measure,
+        "soak": partial(soak.measure, seconds=seconds),
+    }
+    if only is not None and only not in parts:
+        raise BenchError(f"no part {only!r}; there are {', '.join(parts)}")
+    wanted = {only: parts[only]} if only else PARTS
     machine = Machine.here()
     if as_json:
         figures: dict[str, Any] = {"machine": machine.to_json()}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from unicodedata import category
 
 from apdu.errors import DecodingError
-from apdu.simple_tlv import parse_records
+from apdu.simple_tlv import MAX_VALUE_LENGTH, parse_records
 from cardlib.spec import (
     CardSpec,
     CodeList,
@@ -273,6 +273,7 @@ def decode_value(item: ItemSpec, raw: bytes) -> Value:
     if item.type is ItemType.CN:
         return _decode_cn(item, raw)
     if item.format in (Format.FEN, Format.NUMBER):
+        _check_number(item, raw)
         return str(int.from_bytes(raw, "big"))
     return raw.hex().upper()
 
@@ -350,10 +351,17 @@ def _decode_cn(item: ItemSpec, raw: bytes) -> str:
         return raw.hex().upper()
     if item.format is Format.DATE and _is_ascii_year(raw):
         return raw.decode("ascii")
+    _check_number(item, raw)
     digits = raw.hex().upper().rstrip("F")
     if not digits.isdigit() and digits:
         raise StoredDataError(f"{item.slug}: a nibble that is no digit")
     return str(int(digits)) if digits and item.format is Format.FEN else digits
+
+
+def _check_number(item: ItemSpec, raw: bytes) -> None:
+    """Python turns numbers of thousands of digits into text only on request."""
+    if len(raw) > MAX_VALUE_LENGTH:
+        raise StoredDataError(f"{item.slug}: a number of {len(raw)} bytes")
 
 
 def _is_ascii_year(raw: bytes) -> bool:

@@ -103,16 +103,16 @@ class PrivatePcscd:
         if len(self.socket_path) > SOCKET_PATH_MAX:
             self.stop()
             raise PcscdError("the temporary folder's path is too long for a socket")
-        configure = self._configure if self.driver == "vpcd" else self._configure_onecard
-        for _ in range(START_ATTEMPTS):
-            configure()
-            self._spawn()
-            if self._is_ready():
-                return self
-            self._end_process()
-        log = (self._folder / "log").read_text(errors="replace")[-500:]
-        self.stop()
-        raise PcscdError(f"pcscd did not start: {log}")
+        self._launch()
+        return self
+
+    def restart(self) -> None:
+        """Kill it and start it again at the same socket. All cards are out, and `ports` are others.
+
+        Raises PcscdError. From the thread that started it.
+        """
+        self.kill()
+        self._launch()
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL; the folder goes with it."""
@@ -132,6 +132,18 @@ class PrivatePcscd:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+    def _launch(self) -> None:
+        configure = self._configure if self.driver == "vpcd" else self._configure_onecard
+        for _ in range(START_ATTEMPTS):
+            configure()
+            self._spawn()
+            if self._is_ready():
+                return
+            self._end_process()
+        log = (self._require_folder() / "log").read_text(errors="replace")[-500:]
+        self.stop()
+        raise PcscdError(f"pcscd did not start: {log}")
 
     def _require_folder(self) -> Path:
         if self._folder is None:
@@ -166,8 +178,10 @@ class PrivatePcscd:
         folder = self._require_folder()
         conf = folder / "reader.conf.d"
         conf.mkdir(exist_ok=True)
+        library = folder / ifd.LIBRARY
         try:
-            library = ifd.build(folder)
+            if not library.exists():
+                ifd.build(folder)
         except ifd.IfdBuildError as error:
             self.stop()
             raise PcscdError(str(error)) from error

@@ -1,6 +1,6 @@
 """Our own reader driver for pcscd (`onecard_ifd.c`), and the cards that plug into it."""
 
-from simulators.ifd.library import IfdBuildError, build, is_available
+from simulators.ifd.library import LIBRARY, IfdBuildError, build, is_available
 from simulators.ifd.link import IfdLink
 
-__all__ = ["IfdBuildError", "IfdLink", "build", "is_available"]
+__all__ = ["LIBRARY", "IfdBuildError", "IfdLink", "build", "is_available"]

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from bench import apdu, cards, crypto
+from bench import apdu, cards, crypto, fuzz
 from bench.measure import BenchError, agree, latencies, rates
 from bench.run import PARTS, run
 from simulators.pcscd import is_available
@@ -129,3 +129,19 @@ def test_json_and_tables_carry_the_same_parts(
 def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(BenchError, match="crypto, apdu, cards"):
         run("speed", as_json=True)
+
+
+def test_long_parts_run_only_when_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[int] = []
+
+    def measure(*, inputs: int) -> fuzz.FuzzResult:
+        asked.append(inputs)
+        return fuzz.FuzzResult([], fuzz.SEED)
+
+    monkeypatch.setattr(fuzz, "measure", measure)
+    monkeypatch.setattr("bench.run.PARTS", {})
+    run(None, as_json=True)
+    assert asked == []
+    run("fuzz", as_json=True, inputs=7)
+    assert asked == [7]
+    assert json.loads(capsys.readouterr().out.split("\n}\n")[1] + "}")["fuzz"]["seed"] == fuzz.SEED

@@ -114,6 +114,13 @@ def test_any_bytes_decode_or_are_refused(each: ItemSpec, raw: bytes) -> None:
     assert isinstance(decoded, dict) == bool(each.inner)
 
 
+def test_a_value_of_thousands_of_bytes_is_no_number() -> None:
+    for each in all_items():
+        if each.format is Format.FEN:
+            with pytest.raises(StoredDataError):
+                decode_value(each, b"\x11" * 5000)
+
+
 @pytest.mark.parametrize(
     ("slug", "value"),
     [

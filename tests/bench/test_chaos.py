@@ -1,0 +1,65 @@
+"""Loss of service and readers, in the short form: no event missed, nothing leaked, soon back."""
+
+from __future__ import annotations
+
+import pytest
+
+from apdu.readers import ReaderEvent
+from bench import chaos, ifd
+from bench.client import ClientError, EventLog, run_client
+from bench.removals import LIMIT_MS, ChaosRow
+from simulators.pcscd import is_available
+
+
+def test_kills_and_removals_leave_nothing_behind() -> None:
+    result = chaos.measure(kills=3, removals=20)
+    rows = {(row.what, row.transport): row for row in result.rows}
+    assert {("removed", name) for name in ("in process", "vpcd link", "serial")} <= rows.keys()
+    if is_available("onecard")[0] and is_available("vpcd")[0]:
+        assert sum(row.rounds for row in result.rows if row.what == "pcscd killed") == 3
+        assert len(rows) == 7
+    else:
+        assert result.skipped
+    for row in result.rows:
+        assert row.is_met, row
+    assert result.to_json()["is_met"]
+
+
+@pytest.mark.parametrize("fault", ["missed_events", "wrong", "dead_threads", "leaked_threads", "leaked_descriptors"])
+def test_any_fault_fails_a_row(fault: str) -> None:
+    good = dict.fromkeys(("missed_events", "wrong", "dead_threads", "leaked_threads", "leaked_descriptors"), 0)
+    named = {"what": "x", "name_zh": "x", "transport": "x", "rounds": 1, "median_ms": 1.0, "max_ms": LIMIT_MS}
+    assert ChaosRow(**named, **good).is_met
+    assert not ChaosRow(**named, **good | {fault: 1}).is_met
+    assert not ChaosRow(**named | {"max_ms": LIMIT_MS + 1}, **good).is_met
+
+
+def test_events_are_missed_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.client.EVENT_S", 0.05)
+    log = EventLog()
+    log.put(ReaderEvent("card_inserted", "a"))
+    log.expect("card_inserted")
+    assert log.finish() == 0
+    log.put(ReaderEvent("card_removed", "a"))
+    log.expect("card_inserted")
+    assert log.finish() == 1
+    log.expect("card_inserted")
+    log.put(ReaderEvent("card_removed", "a"))
+    assert log.finish() == 3
+
+
+def test_a_measuring_process_that_fails_says_why() -> None:
+    with pytest.raises(ClientError, match="no such with vpcd"):
+        run_client("bench.chaos", "such", "vpcd", 1)
+
+
+@pytest.mark.pcsc
+@pytest.mark.skipif(not is_available("onecard")[0], reason=is_available("onecard")[1] or "available")
+def test_our_driver_notices_cards_and_lets_go_of_one_that_hangs() -> None:
+    result = ifd.measure(rounds=3, peer_rounds=1, hung_rounds=1)
+    rows = {(row.what, row.driver): row for row in result.rows}
+    ours = ifd.DRIVERS["onecard"]
+    hung = rows["a card that hangs", ours]
+    assert ifd.CARD_TIMEOUT_S * 1000 <= hung.median_ms < 5000
+    assert {what for what, driver in rows if driver == ours} == set(ifd.NAMES_ZH)
+    assert rows["insertion", ours].target_ms == ifd.EVENT_TARGET_MS
