@@ -7,7 +7,6 @@ temporary ones last, the SSSE's at the very end, so that until then a failed car
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +16,7 @@ from apdu.command import CommandApdu
 from apdu.response import ResponseApdu
 from cardlib import commands as c
 from cardlib.identity import card_factor
+from cardlib.key_set import KeySet, set_of_answer, set_versions
 from cardlib.script import Batch, Script, ScriptError, ScriptStep, derive
 from cardlib.spec import CardSpec, DfSpec, Generation, load
 from cardlib.spec.names import SSSE_NAME
@@ -68,12 +68,17 @@ def algorithm_of(generation: Generation) -> Algorithm:
 
 @dataclass(frozen=True, slots=True)
 class InitializationOrder:
-    """What the depot asks for. `seed` (16 bytes) makes the session's randoms; `reset_information` is 13 bytes."""
+    """What the depot asks for. `seed` (16 bytes) makes the session's randoms; `reset_information` is 13 bytes.
+
+    `key_version` is the set of roots the card gets, `current_set` for a new one: it stays the same when the session is
+    taken up again after a rotation.
+    """
 
     seed: bytes
     generation: Generation
     region: str
     reset_information: bytes
+    key_version: int
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +86,7 @@ class InitializationOrder:
             "generation": self.generation.value,
             "region": self.region,
             "reset_information": self.reset_information.hex().upper(),
+            "key_version": self.key_version,
         }
 
     @classmethod
@@ -90,6 +96,7 @@ class InitializationOrder:
             Generation(data["generation"]),
             data["region"],
             bytes.fromhex(data["reset_information"]),
+            data["key_version"],
         )
 
 
@@ -97,7 +104,8 @@ def initialize(order: InitializationOrder, keys: KeyService) -> Script:
     """Turn an ACTIVATED or STRUCTURED card into a PRE-PERSONALISED one.
 
     Challenges: one per authentication and one per key. Raises ScriptError CARD_STATE for a chip not yet activated,
-    ALREADY_ISSUED for an issued card, KEY_LOCKED before the last try of a master key would be spent.
+    ALREADY_ISSUED for an issued card, KEY_LAST_TRY before the last try of a master key would be spent, KeyExpiredError
+    for a set of keys that is retired.
     """
     return _Initialization(order, keys).script()
 
@@ -111,6 +119,7 @@ class _Initialization:
         self._spec: CardSpec = load(order.generation)
         self._algorithm = algorithm_of(order.generation)
         self._factors = CardFactors(order.region, card_factor(order.reset_information))
+        self._set = KeySet(keys, self._algorithm, order.key_version)
         self._applications = tuple(df for df in self._spec.dfs if not (df.is_environment or df.is_optional))
         self._fetched = b""
         self._batch = Batch()
@@ -118,8 +127,7 @@ class _Initialization:
     def script(self) -> Script:
         status = yield from self._read_status()
         if status.state is LifeCycle.PRE_PERSONALISED:
-            yield from self._check_genuine()
-            return self._result("already")
+            return self._result("already", (yield from self._found_set()))
         self._batch.steps = self._expected_steps()
         if status.state is LifeCycle.STRUCTURED:
             self._batch.steps += 3
@@ -129,8 +137,9 @@ class _Initialization:
         for df in self._applications:
             yield from self._build_application(df)
         yield from self._finish()
-        yield from self._check_genuine()
-        return self._result("initialized")
+        if (yield from self._found_set()) != self._set.version:
+            raise ScriptError("CARD_NOT_GENUINE", "the card has the IRK of another set of roots")
+        return self._result("initialized", self._set.version)
 
     def _expected_steps(self) -> int:
         """One batch per challenge (each key, each authentication, the end) and the two around them."""
@@ -139,14 +148,15 @@ class _Initialization:
         return environment + applications + 3 + 1
 
     def _ref(self, name: str) -> KeyRef:
-        return KeyRef(name, self._algorithm)
+        return self._set.ref(name)
 
-    def _result(self, outcome: str) -> dict[str, str]:
+    def _result(self, outcome: str, key_version: int) -> dict[str, str]:
         return {
             "outcome": outcome,
             "generation": self._order.generation.value,
             "region": self._order.region,
             "reset_information": self._order.reset_information.hex().upper(),
+            "key_version": str(key_version),
         }
 
     def _read_status(self) -> Generator[ScriptStep, list[ResponseApdu], CardStatus]:
@@ -163,7 +173,7 @@ class _Initialization:
         if status.algorithm is not self._algorithm:
             raise ScriptError("CARD_STATE", f"a {status.algorithm} chip cannot become a {self._order.generation} card")
         if status.state is LifeCycle.ACTIVATED and status.transport_tries <= 1:
-            raise ScriptError("KEY_LOCKED", "one try of the transport key is left; the card is put aside")
+            raise ScriptError("KEY_LAST_TRY", "one try of the transport key is left; the card is put aside")
         return status
 
     def _authenticate(
@@ -182,15 +192,14 @@ class _Initialization:
     def _wipe(self) -> Generator[ScriptStep, list[ResponseApdu], None]:
         """DELETE STRUCTURE under whichever master key the SSSE holds; each is tried once (personalization.md §10)."""
         self._fetched = b""
-        for name in ("TMK_SSSE", "MK_SSSE"):
-            master = self._ref(name)
+        for master in (yield from self._masters()):
             self._batch.add(c.select_name(SSSE_NAME))
             self._batch.add(c.get_card_status())
             self._batch.add(c.get_challenge())
             answers = yield from self._batch.send("清除未完成的结构", "Removing an unfinished structure")
             if CardStatus.from_bytes(answers[1].data).master_tries <= 1:
-                raise ScriptError("KEY_LOCKED", "one try of the master key is left; the card is put aside")
-            original = derive(self._order.seed, f"wipe {name}", 8)
+                raise ScriptError("KEY_LAST_TRY", "one try of the master key is left; the card is put aside")
+            original = derive(self._order.seed, f"wipe {master}", 8)
             value = self._keys.authentication_value(master, self._factors, answers[2].data, original)
             self._batch.add(c.external_authentication(0x00, value, original), expect=("9000", "63Cx"))
             self._batch.add(c.get_challenge(c.KEY_LOAD_CHALLENGE))
@@ -200,6 +209,28 @@ class _Initialization:
                 self._batch.add(c.delete_structure(mac))
                 return
         raise ScriptError("AUTHENTICATION_FAILED", "neither master key is the card's")
+
+    def _masters(self) -> Generator[ScriptStep, list[ResponseApdu], list[KeyRef]]:
+        """Master keys a torn structure may have.
+
+        One torn before a rotation is of an older set, as its IRK tells; without an IRK it is a temporary master key.
+        """
+        versions = set_versions(self._keys, self._algorithm)
+        if len(versions) == 1:
+            return [self._ref("TMK_SSSE"), self._ref("MK_SSSE")]
+        self._batch.steps += 1
+        factor, original = (derive(self._order.seed, f"torn {what}", 8) for what in ("factor", "original"))
+        self._batch.add(c.select_name(SSSE_NAME))
+        self._batch.add(c.internal_authentication(factor, original), expect=("9000", "6A88"))
+        answer = (yield from self._batch.send("清除未完成的结构", "Removing an unfinished structure"))[1]
+        if not answer.is_ok:
+            sets = [KeySet(self._keys, self._algorithm, version) for version in versions]
+            return list(dict.fromkeys(keys.ref("TMK_SSSE") for keys in sets))
+        found = set_of_answer(self._keys, self._algorithm, self._factors, factor, original, answer.data)
+        if found is None:
+            raise ScriptError("CARD_NOT_GENUINE", "the card's IRK is not the one of this region")
+        keys = KeySet(self._keys, self._algorithm, found)
+        return [keys.ref("TMK_SSSE"), keys.ref("MK_SSSE")]
 
     def _challenge(self) -> Generator[ScriptStep, list[ResponseApdu], bytes]:
         self._batch.add(c.get_challenge(c.KEY_LOAD_CHALLENGE))
@@ -276,13 +307,14 @@ class _Initialization:
         mac = self._keys.master_mac(master, self._factors, answers[-1].data, bytes((0x84, 0xF4, 0x01, state)))
         self._batch.add(c.set_state(state, mac))
 
-    def _check_genuine(self) -> Generator[ScriptStep, list[ResponseApdu], None]:
-        """INTERNAL AUTHENTICATION with IRK: the keys on the card are the keys of the service."""
+    def _found_set(self) -> Generator[ScriptStep, list[ResponseApdu], int]:
+        """INTERNAL AUTHENTICATION with IRK: the keys on the card are the keys of the service, of this set."""
         factor = derive(self._order.seed, "internal factor", 8)
         original = derive(self._order.seed, "internal original", 8)
         self._batch.add(c.select_name(SSSE_NAME))
         self._batch.add(c.internal_authentication(factor, original))
         answers = yield from self._batch.send("核对卡片密钥", "Checking the card's keys")
-        expected = self._keys.authentication_value(self._ref("IRK"), self._factors, factor, original)
-        if not hmac.compare_digest(answers[-1].data, expected):
+        found = set_of_answer(self._keys, self._algorithm, self._factors, factor, original, answers[-1].data)
+        if found is None:
             raise ScriptError("CARD_NOT_GENUINE", "the card's IRK is not the one of this region")
+        return found

@@ -6,17 +6,16 @@ Thread rule: a session belongs to the thread of its reader.
 
 from __future__ import annotations
 
-import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from apdu.channel import Channel, follow_up, transceive
 from apdu.command import CommandApdu
-from apdu.errors import DecodingError, PinLockedError, PinWrongError, StatusWordError
+from apdu.errors import PinLockedError, PinWrongError, StatusWordError
 from apdu.response import ResponseApdu
 from apdu.sw import SW, check
-from apdu.tlv import parse
 from cardlib import commands as c
 from cardlib.codec import CodecError
 from cardlib.errors import (
@@ -24,21 +23,21 @@ from cardlib.errors import (
     CardDataError,
     CardNotGenuineError,
     CardUnsupportedError,
+    ForeignCardError,
     LastTryError,
     RepeatedPinError,
 )
+from cardlib.fci import FCI_LENGTHS, algorithm_of_fci
 from cardlib.files import CardContent, CardFiles, decode_item, name_of, parse_all
 from cardlib.guard import TRIES_KEPT, KeyTries, WrongPins, process_tries
 from cardlib.identity import IdentificationCode, IdentityError, card_factor, reset_information
+from cardlib.key_set import ONLY_SET, KeySet, set_of_answer, set_versions
 from cardlib.psam import PsamAbsentError
 from cardlib.spec import Access, AccessKind, CardSpec, EfSpec, Generation, ItemSpec, load
 from cardlib.spec.names import SSSE_NAME
-from hsm.api import Algorithm, CardAuthenticator, CardFactors, KeyRef, KeyService
+from hsm.api import Algorithm, CardAuthenticator, CardFactors, KeyRef, KeyVersions, MessageKeys
 
 _LOCAL_KEY = 0x80
-_FCI_LENGTHS = {Algorithm.TDES: 0x18, Algorithm.SM4: 0x1E}
-"""FCI of an issued card: name and DIR; an SM4 card adds its algorithm identifier (card_files.md §3)."""
-_FCI_ALGORITHMS = {0x01: Algorithm.TDES, 0x03: Algorithm.SM4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,9 @@ class SocialSecurityCard:
     """One powered card. `atr` as the reader reports it; the channel is raw, follow-ups of T=0 happen here.
 
     `tries` is the guard that remembers failed keys, by default one for the whole process; `use_last_try` is an
-    operator's word that a key's last try may be spent. `is_pin_verified` is what this session achieved; `files` reads
-    and writes, `cardlib.medical` and `cardlib.management` do the rest.
+    operator's word that a key's last try may be spent. `is_pin_verified` is what this session achieved; `key_version`
+    is the set of roots the card turned out to carry (`cardlib.key_set`), 0 = not asked yet. `files` reads and writes,
+    `cardlib.medical` and `cardlib.management` do the rest.
     """
 
     def __init__(
@@ -83,20 +83,24 @@ class SocialSecurityCard:
         protocol: str = "T=0",
         tries: KeyTries | None = None,
         use_last_try: bool = False,
+        random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._channel = follow_up(channel, protocol)
+        self._random = random
         self.reset_information = reset_information(atr)
         self.factors_card = card_factor(self.reset_information)
         self.algorithm: Algorithm | None = None
         self.spec: CardSpec | None = None
         self.region = ""
         self.is_pin_verified = False
+        self.key_version = 0
         self.files = CardFiles(self)
         self.issuer: dict[int, bytes] = {}
         self._tries = tries or process_tries()
         self._use_last_try = use_last_try
         self._wrong_pins = WrongPins()
         self._df = ""
+        self._keys: KeySet | None = None
         self._authenticated: set[str] = set()
 
     # -- detection ----------------------------------------------------------------------------------------------
@@ -110,7 +114,7 @@ class SocialSecurityCard:
         """
         answer = transceive(self._channel, c.select_name(SSSE_NAME))
         if answer.sw in (SW.FILE_NOT_FOUND, SW.WRONG_P1_P2, SW.CLA_UNKNOWN, SW.INS_UNKNOWN, SW.WRONG_LENGTH):
-            raise CardUnsupportedError(f"no social security environment ({answer.sw:04X})")
+            raise ForeignCardError(f"no social security environment ({answer.sw:04X})")
         check(answer, 0xA4)
         self._df = "SSSE"
         issuer = load(Generation.V3).ef("SSSEEF05")
@@ -126,7 +130,7 @@ class SocialSecurityCard:
             self.region = IdentificationCode.from_bytes(self.issuer.get(0x01, b"")).region
         except IdentityError as error:
             raise CardDataError("card identification code missing or malformed") from error
-        if announced and announced != _FCI_LENGTHS[self.algorithm]:
+        if announced and announced != FCI_LENGTHS[self.algorithm]:
             self.algorithm = self.read_fci()
         return self.spec
 
@@ -135,30 +139,15 @@ class SocialSecurityCard:
 
         Raises CardUnsupportedError for SSF33 and unknown identifiers.
         """
+        self._df = ""
         answer = self.send(c.select_name(SSSE_NAME, want_fci=True))
-        try:
-            template = next(tlv for tlv in parse(answer.data) if tlv.tag == 0x6F)
-            proprietary = [inner for tlv in parse(template.value) if tlv.tag == 0xA5 for inner in parse(tlv.value)]
-            identifiers = [
-                identifier.value
-                for data in proprietary
-                if data.tag == 0x9F0C
-                for identifier in parse(data.value)
-                if identifier.tag == 0x86
-            ]
-        except (DecodingError, StopIteration) as error:
-            raise CardDataError("FCI of the environment is malformed") from error
-        if not identifiers:
-            return Algorithm.TDES
-        try:
-            return _FCI_ALGORITHMS[int.from_bytes(identifiers[0], "big")]
-        except KeyError:
-            raise CardUnsupportedError(f"algorithm identifier {identifiers[0].hex()} is not supported") from None
+        self._entered("SSSE")
+        return algorithm_of_fci(answer.data)
 
     # -- authentication -----------------------------------------------------------------------------------------
 
     def check_genuine(self, authenticator: CardAuthenticator) -> None:
-        """INTERNAL AUTHENTICATION with IRK (P5 §6.7). Raises CardNotGenuineError."""
+        """INTERNAL AUTHENTICATION with IRK (P5 §6.7), one for all sets of roots. Raises CardNotGenuineError."""
         if self._is_genuine(authenticator):
             return
         algorithm = self.read_fci()
@@ -169,10 +158,13 @@ class SocialSecurityCard:
         raise CardNotGenuineError("internal authentication failed")
 
     def _is_genuine(self, authenticator: CardAuthenticator) -> bool:
-        factor, original = secrets.token_bytes(8), secrets.token_bytes(8)
-        answer = self.send(c.internal_authentication(factor, original))
-        expected = authenticator.authentication_value(self.ref("IRK"), self.factors, factor, original)
-        return hmac.compare_digest(answer.data, expected)
+        factor, original = self._random(8), self._random(8)
+        answer = self.send(c.internal_authentication(factor, original)).data
+        algorithm = self.known_algorithm()
+        version = set_of_answer(authenticator, algorithm, self.factors, factor, original, answer)
+        if version is not None and isinstance(authenticator, KeyVersions):
+            self.key_version = version
+        return version is not None
 
     def authenticate(self, key: str, authenticator: CardAuthenticator) -> None:
         """EXTERNAL AUTHENTICATION with a card key (`RK1DF04`); once per key and DF. Two commands.
@@ -181,13 +173,13 @@ class SocialSecurityCard:
         """
         if key in self._authenticated:
             return
-        spec = self.known_spec().key(key)
+        spec, ref = self.known_spec().key(key), self.ref(key, authenticator)
         self._tries.require(self.reset_information, key, use_last_try=self._use_last_try)
         if spec.kid & _LOCAL_KEY:
             self.select(spec.df)
         challenge = self.send(c.get_challenge()).data
-        original = secrets.token_bytes(8)
-        value = authenticator.authentication_value(self.ref(key), self.factors, challenge, original)
+        original = self._random(8)
+        value = authenticator.authentication_value(ref, self.factors, challenge, original)
         try:
             self.send(c.external_authentication(spec.kid, value, original))
         except StatusWordError as error:
@@ -327,8 +319,32 @@ class SocialSecurityCard:
     def known_spec(self) -> CardSpec:
         return self.spec or self.open()
 
-    def ref(self, key: str, version: int = 1) -> KeyRef:
-        return KeyRef(key, self.algorithm or Algorithm(self.known_spec().algorithm), version)
+    def known_algorithm(self) -> Algorithm:
+        return self.algorithm or Algorithm(self.known_spec().algorithm)
+
+    def ref(self, key: str, source: object, index: int = 1) -> KeyRef:
+        """The card's key as `source` knows it; `index` as in `KeySet.ref`. No command, with one exception:
+
+        the first time for a source of several sets the card must prove itself, and tells its set by that, so no try is
+        ever spent with a key of another set. Raises as `check_genuine`.
+        """
+        version = self._set_in(source)
+        keys = KeySet(source, self.known_algorithm(), version)
+        if keys != self._keys:
+            self._keys = keys
+        return self._keys.ref(key, index)
+
+    def _set_in(self, source: object) -> int:
+        if not isinstance(source, KeyVersions):
+            return ONLY_SET
+        if not self.key_version:
+            held = set_versions(source, self.known_algorithm())
+            if len(held) == 1:
+                return held[0]
+            df = self._df
+            self.check_genuine(source)
+            self.select(df or "SSSE")
+        return self.key_version
 
     @property
     def factors(self) -> CardFactors:
@@ -352,13 +368,14 @@ class SocialSecurityCard:
         return check(self.exchange(command), command.ins)
 
     def secured(
-        self, command: CommandApdu, message_key: str, keys: KeyService, *, encrypt: bool = False
+        self, command: CommandApdu, message_key: str, keys: MessageKeys, *, encrypt: bool = False
     ) -> CommandApdu:
         """`command` with its data field secured under a fresh challenge (P4 §8); class 04 or 84. One command."""
         cla = command.cla | 0x04
         header = bytes((cla, command.ins, command.p1, command.p2))
+        ref = self.ref(message_key, keys)
         challenge = self.send(c.get_challenge()).data
-        field = keys.secured_data(self.ref(message_key), self.factors, challenge, header, command.data, encrypt=encrypt)
+        field = keys.secured_data(ref, self.factors, challenge, header, command.data, encrypt=encrypt)
         return CommandApdu(cla, command.ins, command.p1, command.p2, field, command.le)
 
     def select(self, df: str) -> None:
@@ -367,6 +384,9 @@ class SocialSecurityCard:
         # A refused SELECT may have changed the current DF all the same: a blocked one becomes current (P7 §13.2).
         self._df = ""
         self.send(c.select_name(self.known_spec().df(df).aid))
+        self._entered(df)
+
+    def _entered(self, df: str) -> None:
         self._df = df
         # Local key states end with their DF (card_commands.md, OPEN C3); global ones last until reset.
         self._authenticated = {key for key in self._authenticated if not self.known_spec().key(key).kid & _LOCAL_KEY}

@@ -58,7 +58,7 @@ def chip(generation: Generation = Generation.V3, serial: int = 1) -> CardState:
 
 
 def initialization_order(atr: bytes, generation: Generation = Generation.V3) -> InitializationOrder:
-    return InitializationOrder(secrets.token_bytes(16), generation, REGION, reset_information(atr))
+    return InitializationOrder(secrets.token_bytes(16), generation, REGION, reset_information(atr), 1)
 
 
 @cache

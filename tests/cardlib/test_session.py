@@ -156,7 +156,7 @@ def test_3_0_without_psam_says_so() -> None:
         ("blocked-2.0", FailureCode.CARD_BLOCKED),
         ("blank-3.0", FailureCode.CARD_STATE),
         ("chip-3.0", FailureCode.CARD_STATE),
-        ("unknown-atr", FailureCode.CARD_UNSUPPORTED),
+        ("unknown-atr", FailureCode.NOT_SOCIAL_SECURITY_CARD),
     ],
 )
 def test_each_bad_card_has_its_failure(name: str, failure: FailureCode) -> None:
