@@ -68,6 +68,12 @@ def _engine() -> Iterator[Finding]:
         engine.name,
         "" if is_fast else "安装 OpenSSL 3 可快几十倍 / OpenSSL 3 is far faster",
     )
+    yield Finding(
+        "SM2 恒定时间 / constant time",
+        True,
+        "是 / yes" if engine.is_constant_time else "否 / no",
+        "" if engine.is_constant_time else "生产签名用密码机（docs/keys.md）/ sign with a key device in production",
+    )
 
 
 def _pcsc() -> Iterator[Finding]:
@@ -111,4 +117,11 @@ def _catalog() -> Iterator[Finding]:
     yield Finding("应用目录 / catalog", True, f"{catalog.version}, {len(catalog.items)} items")
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _engine, _pcsc, _home, _catalog)
+def _devices() -> Iterator[Finding]:
+    """Serial devices of the agent's settings, each opened and asked. Where the agent runs it holds their ports."""
+    from onecard_cli.doctor_devices import device_findings
+
+    yield from device_findings()
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _engine, _pcsc, _home, _catalog, _devices)

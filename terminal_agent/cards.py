@@ -8,7 +8,7 @@ from typing import Final
 
 from apdu.channel import CountingChannel, TraceChannel
 from apdu.errors import CardAbsentError, ReaderNotFoundError, TransportError
-from apdu.readers import CardConnection, ReaderService
+from apdu.readers import CardConnection
 from cardlib.driver import error_answer, read_card_bas
 from cardlib.psam import PsamError
 from cardlib.session import SocialSecurityCard
@@ -30,8 +30,7 @@ LOG = logging.getLogger("terminal_agent.cards")
 class CardDesk:
     """Card reads of this terminal, authenticated by its PSAM when there is one."""
 
-    def __init__(self, service: ReaderService, registry: ReaderRegistry, settings: AgentSettings) -> None:
-        self._service = service
+    def __init__(self, registry: ReaderRegistry, settings: AgentSettings) -> None:
         self._registry = registry
         self._settings = settings
         self._psams: dict[int, TerminalPsam] = {}
@@ -43,7 +42,7 @@ class CardDesk:
             return None
         key = id(reader.worker)
         if key not in self._psams:
-            self._psams = {key: TerminalPsam(self._service, reader, self._settings.operation_timeout_s)}
+            self._psams = {key: TerminalPsam(reader.service, reader, self._settings.operation_timeout_s)}
         return self._psams[key]
 
     def close(self) -> None:
@@ -86,7 +85,7 @@ class CardDesk:
                     TraceChannel(connection),
                     connection.atr,
                     authenticator=psam,
-                    terminal_number=terminal_number_of(psam),
+                    terminal_number=terminal_number_of(psam, self._settings.terminal_number),
                     device_number=self._settings.device_number,
                     protocol=connection.protocol,
                 )
@@ -120,12 +119,12 @@ class CardDesk:
         return chosen
 
 
-def terminal_number_of(psam: TerminalPsam | None) -> str:
+def terminal_number_of(psam: TerminalPsam | None, without_psam: str = NO_TERMINAL_NUMBER) -> str:
     """A terminal whose PSAM does not answer still names itself, as one without PSAM."""
     if psam is None:
-        return NO_TERMINAL_NUMBER
+        return without_psam
     try:
         return psam.terminal_number()
     except (PsamError, TransportError, AgentError) as exc:
         LOG.info("no terminal number: %s", exc)
-        return NO_TERMINAL_NUMBER
+        return without_psam

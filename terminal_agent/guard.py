@@ -8,7 +8,7 @@ own page or from an origin on the list (WHATWG Fetch §3.1, RFC 6454). There is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -48,6 +48,15 @@ SECURITY_HEADERS = {
 }
 
 
+OWN_PATH = "/pin"
+"""The PIN dialog: neither a listed page nor a program may open it or answer for it."""
+# Under no-referrer a browser sends `Origin: null` with a form.
+OWN_PATH_HEADERS = SECURITY_HEADERS | {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY.replace("form-action 'none'", "form-action 'self'"),
+    "Referrer-Policy": "same-origin",
+}
+
+
 @dataclass(slots=True)
 class OwnPorts:
     """Where the agent listens: its page and API, and the WebSocket; set once bound. None as `page`: the port the
@@ -79,7 +88,8 @@ class Guard:
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await _answer_preflight(headers, origin, send)
         else:
-            await self._serve(scope, headers, receive, _with_headers(send, origin))
+            added = OWN_PATH_HEADERS if _is_own(scope) else SECURITY_HEADERS
+            await self._serve(scope, headers, receive, _with_headers(send, origin, added))
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[FailureCode, int] | None:
         port = (scope.get("server") or ("", None))[1]
@@ -87,12 +97,15 @@ class Guard:
         if len(hosts) != 1 or hosts[0] not in _own_hosts(port):
             return FailureCode.HOST_FORBIDDEN, 421
         origins = headers.getlist("origin")
+        is_own = _is_own(scope)
         if origins:
-            own = {f"http://{host}" for host in _own_hosts(self._ports.page or port)}
-            if len(origins) > 1 or origins[0] not in own | self._allowed:
+            allowed = {f"http://{host}" for host in _own_hosts(self._ports.page or port)}
+            if len(origins) > 1 or origins[0] not in (allowed if is_own else allowed | self._allowed):
                 return FailureCode.ORIGIN_FORBIDDEN, 403
-        elif any(site not in _TRUSTED_SITES for site in headers.getlist("sec-fetch-site")):
-            return FailureCode.ORIGIN_FORBIDDEN, 403
+        else:
+            is_blind_form = is_own and scope["method"] not in ("GET", "HEAD")
+            if is_blind_form or any(site not in _TRUSTED_SITES for site in headers.getlist("sec-fetch-site")):
+                return FailureCode.ORIGIN_FORBIDDEN, 403
         return None
 
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
@@ -123,6 +136,11 @@ def _own_hosts(port: int | None) -> set[str]:
     return hosts | set(LOOPBACK_HOSTS) if port in (80, None) else hosts
 
 
+def _is_own(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["type"] == "http" and (path == OWN_PATH or path.startswith(f"{OWN_PATH}/"))
+
+
 def _limited(receive: Receive) -> Receive:
     received = 0
 
@@ -137,13 +155,13 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-def _with_headers(send: Send, origin: str | None) -> Send:
+def _with_headers(send: Send, origin: str | None, added: Mapping[str, str] = SECURITY_HEADERS) -> Send:
     """Adds the security headers to every answer, and the CORS permission when the (accepted) request had an Origin."""
 
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
+            for name, value in added.items():
                 headers[name] = value
             headers.setdefault("Cache-Control", "no-store")
             headers.add_vary_header("Origin")

@@ -34,14 +34,15 @@ class EventHub:
     def __init__(self) -> None:
         self._run = secrets.token_hex(4)
         self._number = 0
-        self._ring: deque[Event] = deque(maxlen=RING_EVENTS)
+        self._ring: deque[Event | None] = deque(maxlen=RING_EVENTS)
         self._queues: set[asyncio.Queue[Event | None]] = set()
         self._is_closed = False
 
-    def publish(self, name: str, data: dict[str, Any]) -> None:
+    def publish(self, name: str, data: dict[str, Any], *, is_kept: bool = True) -> None:
+        """An event that is not kept reaches those who listen now and is never replayed."""
         self._number += 1
         event = Event(f"{self._run}-{self._number}", name, data)
-        self._ring.append(event)
+        self._ring.append(event if is_kept else None)
         for queue in tuple(self._queues):
             if queue.qsize() >= QUEUE_EVENTS:
                 self._queues.discard(queue)
@@ -81,4 +82,4 @@ class EventHub:
         oldest = self._number - len(self._ring)
         if run != self._run or not oldest <= seen <= self._number:
             return [Event(f"{self._run}-{self._number}", RESYNC, {})]
-        return list(self._ring)[seen - oldest :]
+        return [event for event in list(self._ring)[seen - oldest :] if event is not None]

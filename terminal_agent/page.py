@@ -19,7 +19,7 @@ from terminal_agent.settings import AgentSettings, Profile
 HERE = Path(__file__).parent
 TYPE_COOKIE = "oc_type"
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(), undefined=StrictUndefined
 )
 
@@ -43,7 +43,7 @@ def install(app: FastAPI, settings: AgentSettings) -> None:
     """Add `/` and `/static/` to `app`."""
     router = APIRouter(include_in_schema=False)
     texts = words()
-    template = _TEMPLATES.get_template("counter.html")
+    template = TEMPLATES.get_template("counter.html")
 
     @router.get("/", response_class=HTMLResponse)
     async def counter(request: Request, lang: Literal["zh", "en"] = "zh") -> HTMLResponse:

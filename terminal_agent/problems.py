@@ -57,6 +57,12 @@ class NoCentreError(AgentError):
     failure = "SERVICE_UNREACHABLE"
 
 
+class DeviceNotConfiguredError(AgentError):
+    """The settings name no such device. Driver code -13."""
+
+    failure = "DEVICE_NOT_CONFIGURED"
+
+
 def problem_document(code: FailureCode, *, detail: str = "", status: int | None = None) -> dict[str, Any]:
     """Members of RFC 9457 §3.1, and as extensions the failure's code, both languages and its retry policy."""
     failure = describe(code)

@@ -46,6 +46,7 @@ class Reader:
     """`insertions` counts cards put in, so that a fast swap is noticed even when the state looks unchanged."""
 
     name: str
+    service: ReaderService
     worker: ReaderWorker
     is_psam: bool
     is_lost: bool = False
@@ -85,38 +86,49 @@ class HeldCard:
 
 
 class ReaderRegistry:
-    """Use from the event loop between `start` and `stop`. `psam_names` as in `AgentSettings.psam_readers`."""
+    """Use from the event loop between `start` and `stop`. `psam_names` as in `AgentSettings.psam_readers`.
+
+    Each service of readers is watched by itself: one that is lost takes only its own readers with it.
+    """
 
     def __init__(self, service: ReaderService, hub: EventHub, psam_names: tuple[str, ...] = ()) -> None:
-        self._service = service
+        self._services = [service]
         self._hub = hub
         self._psam_names = psam_names
         self._readers: dict[str, Reader] = {}
-        self._monitor: ReaderMonitor | None = None
+        self._monitors: list[ReaderMonitor] = []
         self.is_service_lost = False
 
+    def add(self, service: ReaderService) -> None:
+        """Readers beside those of the first service; before `start`. Their names must differ from all others."""
+        self._services.append(service)
+
     async def start(self) -> None:
+        for service in self._services:
+            await self._start(service)
+
+    async def _start(self, service: ReaderService) -> None:
         loop = asyncio.get_running_loop()
 
         def carry(event: ReaderEvent) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._apply, event)
+                loop.call_soon_threadsafe(self._apply, service, event)
 
         # Names first, so that a call right after start finds its reader; cards follow from the monitor.
         scout = ReaderWorker("scout")
         try:
-            for name in await scout.call(self._service.readers, FIRST_LIST_S):
-                self._admit(name)
+            for name in await scout.call(service.readers, FIRST_LIST_S):
+                self._admit(service, name)
         except Exception as exc:
             LOG.info("no reader list at start: %s", exc)
         finally:
             scout.stop()
-        self._monitor = ReaderMonitor(self._service, carry)
-        self._monitor.start()
+        monitor = ReaderMonitor(service, carry)
+        self._monitors.append(monitor)
+        monitor.start()
 
     async def stop(self) -> None:
-        if self._monitor is not None:
-            await asyncio.to_thread(self._monitor.stop)
+        await asyncio.gather(*(asyncio.to_thread(monitor.stop) for monitor in self._monitors))
         for reader in self._readers.values():
             reader.worker.stop()
 
@@ -129,6 +141,10 @@ class ReaderRegistry:
     def psam_reader(self) -> Reader | None:
         """The configured PSAM slot that has a card, else None."""
         return next((reader for reader in self.all() if reader.is_psam and reader.has_card), None)
+
+    def is_there(self, name: str) -> bool:
+        reader = self._readers.get(name)
+        return reader is not None and not reader.is_lost
 
     def get(self, name: str) -> Reader:
         """Raises UnknownReaderError; a PSAM slot is no card reader."""
@@ -145,7 +161,7 @@ class ReaderRegistry:
             raise ReaderLostError(f"{reader.name} has gone")
 
         def exchange() -> T:
-            with self._service.connect(reader.name) as connection, connection.transaction():
+            with reader.service.connect(reader.name) as connection, connection.transaction():
                 return call(connection)
 
         return await reader.worker.call(exchange, timeout_s)
@@ -173,7 +189,7 @@ class ReaderRegistry:
 
         def connect() -> CardConnection:
             with ExitStack() as opening:
-                connection: CardConnection = opening.enter_context(self._service.connect(reader.name))
+                connection: CardConnection = opening.enter_context(reader.service.connect(reader.name))
                 opening.enter_context(connection.transaction())
                 stack.push(opening.pop_all())
             return connection
@@ -197,7 +213,7 @@ class ReaderRegistry:
         except TimeoutError:
             return
 
-    def _admit(self, name: str) -> Reader | None:
+    def _admit(self, service: ReaderService, name: str) -> Reader | None:
         reader = self._readers.get(name)
         if reader is not None and reader.is_lost:
             # The old thread may still hang in the driver of the reader that went away.
@@ -212,20 +228,21 @@ class ReaderRegistry:
                     return None
                 self._readers.pop(lost.name).worker.stop()
             is_psam = any(part in name for part in self._psam_names)
-            reader = self._readers[name] = Reader(name, ReaderWorker(name), is_psam)
+            reader = self._readers[name] = Reader(name, service, ReaderWorker(name), is_psam)
         return reader
 
-    def _apply(self, event: ReaderEvent) -> None:
-        """One event of the monitor, on the loop: state first, listeners after."""
+    def _apply(self, service: ReaderService, event: ReaderEvent) -> None:
+        """One event of a monitor, on the loop: state first, listeners after."""
         if event.kind in ("service_lost", "service_restored"):
             self.is_service_lost = event.kind == "service_lost"
             for reader in self._readers.values() if self.is_service_lost else ():
-                self._lose(reader)
+                if reader.service is service:
+                    self._lose(reader)
         elif event.kind == "reader_removed":
             if event.reader in self._readers:
                 self._lose(self._readers[event.reader])
         else:
-            self._apply_presence(event)
+            self._apply_presence(service, event)
         reader_or_none = self._readers.get(event.reader)
         data = {"reader": event.reader, "state": None, "atr": None}
         if reader_or_none is not None:
@@ -233,8 +250,8 @@ class ReaderRegistry:
             data["role"] = "psam" if reader_or_none.is_psam else "card"
         self._hub.publish(event.kind, data)
 
-    def _apply_presence(self, event: ReaderEvent) -> None:
-        reader = self._admit(event.reader)
+    def _apply_presence(self, service: ReaderService, event: ReaderEvent) -> None:
+        reader = self._admit(service, event.reader)
         if reader is None:
             return
         if event.kind == "card_inserted":

@@ -1,19 +1,20 @@
 // The agent's page: follows readers and card sessions by events, reads a card when it comes, forgets it when it goes.
 
+import { largeTypeSwitch } from "./type.js";
 import {
-  alertStrip, chip, drawDevices, drawEvents, failureView, fill, holderView, lang, messageView, sessionView, words,
+  alertStrip, chip, drawDevices, drawEvents, failureView, fill, holderView, lang, messageView, pinPrompt, sessionView, words,
 } from "./view.js";
 
 const MAX_EVENTS = 6;
 const REVEAL_MS = 30000;
-const TYPE_COOKIE = "oc_type";
 const TONES = {
   reader_added: "info", reader_removed: "bad", card_inserted: "ok", card_removed: "idle",
-  service_lost: "bad", service_restored: "ok",
+  service_lost: "bad", service_restored: "ok", device_lost: "bad", device_ready: "ok",
+  device_attention: "warn",
 };
 
 const at = (id) => document.getElementById(id);
-const state = { readers: [], reader: null, job: null, trail: [], events: [], turn: 0, revealTimer: 0 };
+const state = { readers: [], devices: [], reader: null, job: null, trail: [], events: [], turn: 0, pinTurn: 0, revealTimer: 0 };
 
 async function call(method, path, body) {
   const response = await fetch(path, {
@@ -92,11 +93,12 @@ function remember(tone, text, fact) {
 
 async function refresh() {
   state.readers = await call("GET", "/v1/readers");
-  drawDevices(at("devices"), state.readers);
+  state.devices = await call("GET", "/v1/devices");
+  drawDevices(at("devices"), state.readers, state.devices);
 }
 
 async function onReaderEvent(name, data) {
-  remember(TONES[name], words[`event_${name}`], data.reader);
+  remember(TONES[name], words[`event_${name}`], data.reader ?? words[`fix_${data.failure}`] ?? words[`device_${data.kind}`]);
   await refresh();
   if (name === "card_inserted" && data.role === "card" && !(state.job && !state.job.finished_at)) {
     state.job = null;
@@ -136,9 +138,16 @@ function setLive(isLive) {
   at("alerts").replaceChildren(...(isLive ? [] : [alertStrip("bad", words.offline_title, words.offline_text)]));
 }
 
+function askForPin(isWanted) {
+  state.pinTurn += 1;
+  at("pin-wanted").replaceChildren(...(isWanted ? [pinPrompt()] : []));
+}
+
 async function begin() {
+  const pinTurn = state.pinTurn;
   const info = await call("GET", "/v1/info");
   at("terminal").textContent = `${info.device_number} · ${info.terminal_number ?? words.no_terminal_number}`;
+  if (pinTurn === state.pinTurn) askForPin(info.is_pin_wanted); // else an event was newer
   await refresh();
   for (const id of info.jobs) onProgress(await call("GET", `/v1/card-sessions/${encodeURIComponent(id)}`));
   settle();
@@ -154,15 +163,12 @@ function follow() {
   for (const name of Object.keys(TONES)) {
     source.addEventListener(name, (event) => onReaderEvent(name, JSON.parse(event.data)).catch(() => setLive(false)));
   }
+  source.addEventListener("pin_wanted", () => askForPin(true));
+  source.addEventListener("pin_over", () => askForPin(false));
   source.addEventListener("session_progress", (event) => onProgress(JSON.parse(event.data)));
   source.addEventListener("session_done", (event) => onDone(JSON.parse(event.data)).catch(() => setLive(false)));
 }
 
-at("large").addEventListener("click", () => {
-  const isLarge = document.documentElement.dataset.type !== "large";
-  document.documentElement.dataset.type = isLarge ? "large" : "normal";
-  at("large").setAttribute("aria-pressed", String(isLarge));
-  document.cookie = `${TYPE_COOKIE}=${isLarge ? "large" : "normal"}; path=/; max-age=31536000; samesite=strict`;
-});
+largeTypeSwitch(at("large"));
 
 follow();

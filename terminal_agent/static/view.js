@@ -41,6 +41,15 @@ export function alertStrip(tone, title, text) {
   return element("div", { className: "oc-alert", tone }, icon(TONE_ICONS[tone]), paragraph);
 }
 
+// A program waits for the holder's PIN: the way to the dialog, which is a page of its own.
+export function pinPrompt() {
+  const strip = alertStrip("warn", words.pin_prompt, words.pin_prompt_hint);
+  const link = element("a", { className: "btn btn-primary", text: words.pin_prompt_action });
+  link.href = "/pin";
+  strip.append(link);
+  return strip;
+}
+
 // A template's content with its data-field elements by name.
 export function stamp(id) {
   const content = document.getElementById(id).content.cloneNode(true);
@@ -57,7 +66,10 @@ export function date(digits) {
 
 const STATE_TONES = { EMPTY: "idle", PRESENT: "ok", IN_USE: "info", AWAIT_REMOVAL: "warn", LOST: "bad" };
 
-export function drawDevices(into, readers) {
+const DEVICE_ICONS = { id_card_module: "card", qr_scanner: "qr", pin_pad: "key", card_printer: "card" };
+const DEVICE_TONES = { ready: "ok", attention: "warn", lost: "bad", unknown: "idle" };
+
+export function drawDevices(into, readers, devices) {
   into.replaceChildren();
   for (const reader of readers) {
     const tone = STATE_TONES[reader.state];
@@ -65,6 +77,14 @@ export function drawDevices(into, readers) {
     into.append(
       element("div", { className: "oc-status", tone }, icon(reader.role === "psam" ? "key" : "reader"),
         element("strong", { text: reader.name }), element("span", { text: fact }), chip(tone, words[`state_${reader.state}`])),
+    );
+  }
+  for (const device of devices.filter((other) => other.kind in DEVICE_ICONS)) {
+    const tone = DEVICE_TONES[device.state];
+    into.append(
+      element("div", { className: "oc-status", tone }, icon(DEVICE_ICONS[device.kind]),
+        element("strong", { text: words[`device_${device.kind}`] }), element("span", { text: words[`fix_${device.failure}`] ?? device.port }),
+        chip(tone, words[`state_${device.state}`])),
     );
   }
   if (!readers.length) into.append(element("p", { className: "oc-small oc-muted", text: words.no_reader }));
@@ -117,7 +137,7 @@ export function messageView(id, title, hint) {
   return { root, acts: {} };
 }
 
-const JOB_TONES = { running: "info", awaiting_card: "warn", done: "ok", failed: "bad", cancelled: "idle" };
+const JOB_TONES = { running: "info", awaiting_card: "warn", awaiting_printer: "warn", done: "ok", failed: "bad", cancelled: "idle" };
 
 // `trail` holds the texts of the stages so far, oldest first.
 export function sessionView(job, trail) {
@@ -166,6 +186,7 @@ function jobAlert(job, stage) {
   }
   if (job.state === "done") return alertStrip("ok", words.done_title, words[`done_${job.kind}`]);
   if (job.state === "awaiting_card") return alertStrip("warn", text, words.safe_text);
+  if (job.state === "awaiting_printer") return alertStrip("warn", text, words.printer_text);
   const isOwnWord = job.state === "running" && job.step > 0 && text !== stage; // the agent's, about network or card
   return alertStrip("info", isOwnWord ? text : words.safe_title, words.safe_text);
 }
