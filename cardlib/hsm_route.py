@@ -15,46 +15,65 @@ from cardlib.driver_card import bcd_time
 from cardlib.driver_hsm import RELOAD_HEADERS, UNBLOCK_HEADER, VALUE
 from cardlib.driver_session import ALGORITHM_IDS, Answer, failed
 from cardlib.identity import card_factor
+from cardlib.key_set import KeySet, set_versions
 from cardlib.session import encode_pin
 from hsm.api import Algorithm, CardFactors, KeyRef, KeyService, Purpose
 from hsm.transactions import TYPE_PURCHASE, Purchase, TransactionKeys
 
 FALL_BACK: Final = frozenset({-2201, -2202, -2203, -27272, -24})
 """Codes after which the security module may do what the PSAM could not (terminal.md §7); -21, -51, -52 never."""
+_STEP_KEYS: Final = ("RK", "UK", "PUK")
 _ALGORITHMS = {identifier: algorithm for algorithm, identifier in ALGORITHM_IDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class DebitOrder:
-    """One settlement as Step1 asked for it, numbered; `pkey` is the answer to the terminal."""
+    """One settlement as Step1 asked for it, numbered; `pkey` is the answer to the terminal.
+
+    `key` is of the set `key_version`, which the receipt's other keys are of too.
+    """
 
     purchase: Purchase
     key: KeyRef
     pkey: str
+    key_version: int
 
 
 @dataclass(frozen=True, slots=True)
 class HsmRoute:
-    """Answers under `keys`. `addresses` as in `DriverTerminal`; `next_number` gives transaction numbers, each once."""
+    """Answers under `keys`. `addresses` as in `DriverTerminal`; `next_number` gives transaction numbers, each once.
+
+    `key_version` is the set the card's keys are of, 0 where no book tells. The steps do not tell either, as the card's
+    answer stays in the terminal: then it is the oldest set there is, whose cards came before the books.
+    """
 
     keys: KeyService
     transactions: TransactionKeys
     next_number: Callable[[], int]
     addresses: Mapping[str, str] = field(default_factory=dict)
+    key_version: int = 0
 
     def card_bas(self, step1: str) -> str:
         """pKey of iReadCardBas_HSM_Step2. A ninth item, the terminal's own number, is let pass. Raises AddressError."""
-        items = split_fields(step1, 9 if step1.count("|") == 9 else 8)
+        items = _basic_items(step1)
         factors = factors_of(items[0], items[1])
-        algorithm = _algorithm(items[2])
-        internal = self._value(KeyRef("IRK", algorithm), factors, items[4], items[5])
-        external = self._value(KeyRef("RK_SSSE", algorithm), factors, items[6], items[7]) if items[6] else ""
+        keys = self._set(_algorithm(items[2]))
+        internal = self._value(keys.ref("IRK"), factors, items[4], items[5])
+        external = self._value(keys.ref("RK_SSSE"), factors, items[6], items[7]) if items[6] else ""
         return f"{internal}|{external}|"
 
     def authentication(self, step1: str, factors: CardFactors) -> str:
         """pKey for Step2 of reading, writing, PIN reload and unblock. Raises AddressError."""
         algorithm, address, factor, original = split_fields(step1, 4)
-        return self._value(self._ref(address, algorithm), factors, factor, original)
+        ref = self._ref(address, algorithm)
+        if not ref.name.startswith(_STEP_KEYS):
+            raise AddressError(f"{ref.name} belongs to none of the steps")
+        return self._value(ref, factors, factor, original)
+
+    def key_of(self, step: str) -> KeyRef:
+        """The card key a step is about, after basic information. Raises AddressError."""
+        algorithm, _, rest = step.partition("|")
+        return self._ref(rest.partition("|")[0], algorithm)
 
     def pin_command(self, step2: str, factors: CardFactors) -> str:
         """pKey for Step3: the secured command. Raises AddressError for any other than reload and unblock."""
@@ -89,15 +108,19 @@ class HsmRoute:
         )
         mac1 = self.transactions.purchase_mac1(ref, factors, purchase)
         pkey = f"{purchase.number.hex().upper()}|{time}|{mac1.hex().upper()}|"
-        return DebitOrder(purchase, ref, pkey)
+        return DebitOrder(purchase, ref, pkey, self._set(ref.algorithm).version)
 
     def check_debit(self, step2: str, order: DebitOrder, factors: CardFactors) -> None:
         """MAC2 and TAC of iDoDebit_HSM_Step2. Raises CryptogramError, AddressError."""
         mac2, *items, tac = split_fields(step2, 9)
         if items[2] != order.purchase.amounts[4:].hex().upper() or items[5] != order.purchase.number.hex().upper():
             raise AddressError("the receipt of another settlement")
-        self.transactions.check_purchase(order.key, factors, order.purchase, hex_field(mac2, 4))
-        self.transactions.check_tac(KeyRef("DTK", order.key.algorithm), factors, order.purchase, hex_field(tac, 4))
+        self.check_receipt(hex_field(mac2, 4), hex_field(tac, 4), order.purchase, order.key, factors)
+
+    def check_receipt(self, mac2: bytes, tac: bytes, purchase: Purchase, key: KeyRef, factors: CardFactors) -> None:
+        """What the card gave when it settled, or as proof of it later. Raises CryptogramError."""
+        self.transactions.check_purchase(key, factors, purchase, mac2)
+        self.transactions.check_tac(self._set(key.algorithm).ref("DTK"), factors, purchase, tac)
 
     def _value(self, ref: KeyRef, factors: CardFactors, factor: str, original: str) -> str:
         """鉴别16+原始16."""
@@ -109,7 +132,19 @@ class HsmRoute:
     def _ref(self, address: str, algorithm: str) -> KeyRef:
         names = {given: name for name, given in self.addresses.items()}
         name = names.get(address, "" if address in self.addresses else address)
-        return KeyRef(name, _algorithm(algorithm))
+        return self._set(_algorithm(algorithm)).ref(name)
+
+    def _set(self, algorithm: Algorithm) -> KeySet:
+        return KeySet(self.keys, algorithm, self.key_version or set_versions(self.keys, algorithm)[-1])
+
+
+def card_of(step1: str) -> tuple[str, str]:
+    """卡识别码 and 复位信息 of the string of iReadCardBas_HSM_Step1, in capitals. Raises AddressError."""
+    items = _basic_items(step1)
+    code = hex_field(items[3], 16).hex().upper()
+    if code[:6] != items[0]:
+        raise AddressError("the region is not that of the identification code")
+    return code, hex_field(items[1], 13).hex().upper()
 
 
 def factors_of(region: str, reset_information: str) -> CardFactors:
@@ -141,6 +176,10 @@ def chain(first: Answer, *stages: tuple[Callable[[str], str], Callable[[str], An
             return failed(error)
         answer = step(pkey)
     return answer
+
+
+def _basic_items(step1: str) -> list[str]:
+    return split_fields(step1, 9 if step1.count("|") == 9 else 8)
 
 
 def _algorithm(identifier: str) -> Algorithm:

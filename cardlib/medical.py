@@ -53,6 +53,11 @@ class PurchaseAuthority(Protocol):
         """Six BCD bytes, part of every cryptogram."""
         ...
 
+    @property
+    def keys(self) -> object:
+        """Whose references `permit` and `confirm` take (`SocialSecurityCard.ref`); a PSAM has one set, so None."""
+        return None
+
     def permit(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> Permit:
         """`purchase.number` is not set yet (00000000): the authority gives each number once."""
         ...
@@ -69,6 +74,10 @@ class KeyPurchase(PurchaseAuthority):
         self._keys = keys
         self._terminal = bytes.fromhex(terminal_number)
         self._next_number = next_number
+
+    @property
+    def keys(self) -> object:
+        return self._keys
 
     @property
     def terminal_number(self) -> bytes:
@@ -128,6 +137,18 @@ class PendingTransaction:
         values = {k: v if isinstance(v, int) else bytes.fromhex(v) for k, v in self.fields.items()}
         return (Load if self.kind == _LOAD else Purchase)(**values)  # type: ignore[arg-type]
 
+    @classmethod
+    def of(
+        cls, transaction: Load | Purchase, identification_code: str, card_number: str, key_index: int
+    ) -> PendingTransaction:
+        kind = _LOAD if isinstance(transaction, Load) else _PURCHASE
+        fields = {k: v.hex().upper() if isinstance(v, bytes) else v for k, v in asdict(transaction).items()}
+        return cls(kind, identification_code, card_number, key_index, fields)
+
+    @property
+    def is_settlement(self) -> bool:
+        return self.kind == _PURCHASE
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -145,11 +166,15 @@ class PendingTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A transaction the card carried out. `tac` is empty where only the log could prove it (`is_from_log`)."""
+    """A transaction the card carried out. `tac` is empty where only the log could prove it (`is_from_log`).
+
+    `mac2` is the card's MAC2 of a settlement, or the MAC of its proof, which is the same one.
+    """
 
     transaction: Load | Purchase
     tac: bytes
     is_from_log: bool = False
+    mac2: bytes = b""
 
 
 Journal = Callable[[PendingTransaction], None]
@@ -191,15 +216,16 @@ class MedicalAccount:
         Raises CryptogramError for a wrong MAC1 (nothing happened) or TAC (the card has loaded), StatusWordError when
         the card refuses, TransportError when its answer was lost: then `recover` with what the journal got.
         """
+        key, tac_key = self._card.ref("DLK", keys, index), self._card.ref("DTK", keys)
         self._card.select(DF)
         raw_amount, raw_terminal = _amount(amount), bytes.fromhex(terminal)
         answer = self._exact(self._card.send(c.initialize_for_load(index, raw_amount, raw_terminal)), 16)
         self._check_key(answer[6:8], index)
         load = Load(answer[8:12], _number(answer[4:6]), _number(answer[:4]), amount, raw_terminal, _time(now))
-        mac2 = keys.load_mac2(self._card.ref("DLK", index), self._card.factors, load, answer[12:])
-        journal(self._pending(_LOAD, index, load))
+        mac2 = keys.load_mac2(key, self._card.factors, load, answer[12:])
+        journal(self._pending(index, load))
         tac = self._exact(self._card.send(c.credit_for_load(load.time, mac2)), 4)
-        keys.check_tac(self._card.ref("DTK"), self._card.factors, load, tac)
+        keys.check_tac(tac_key, self._card.factors, load, tac)
         return Receipt(load, tac)
 
     def purchase(
@@ -216,20 +242,20 @@ class MedicalAccount:
 
         The TAC is checked where `keys` are at hand; a terminal only passes it on. Raises as `load`.
         """
+        key, tac_key = self._card.ref("DPK", authority.keys, index), self._card.ref("DTK", keys)
         self._card.select(DF)
         raw_amounts, terminal = b"".join(map(_amount, amounts)), authority.terminal_number
         answer = self._exact(self._card.send(c.initialize_for_purchase(index, raw_amounts, terminal)), 22)
         self._check_key(answer[16:18], index)
         draft = Purchase(answer[18:22], _number(answer[14:16]), *amounts, terminal, bytes(4), _time(now))
-        key = self._card.ref("DPK", index)
         permit = authority.permit(key, self._card.factors, draft)
         purchase = numbered(draft, permit.number)
-        journal(self._pending(_PURCHASE, index, purchase))
+        journal(self._pending(index, purchase))
         answer = self._exact(self._card.send(c.debit_for_purchase(permit.number, purchase.time, permit.mac1)), 8)
         authority.confirm(key, self._card.factors, purchase, answer[4:])
         if keys is not None:
-            keys.check_tac(self._card.ref("DTK"), self._card.factors, purchase, answer[:4])
-        return Receipt(purchase, answer[:4])
+            keys.check_tac(tac_key, self._card.factors, purchase, answer[:4])
+        return Receipt(purchase, answer[:4], mac2=answer[4:])
 
     def recover(self, pending: PendingTransaction, keys: TransactionKeys | None = None) -> Receipt | None:
         """What became of a transaction whose answer was lost (P7 §14): its receipt, or None when it never happened.
@@ -252,10 +278,10 @@ class MedicalAccount:
         proof = self._exact(check(answer, 0x2E), 8)
         if keys is not None:
             if isinstance(transaction, Purchase):
-                key = self._card.ref("DPK", pending.key_index)
+                key = self._card.ref("DPK", keys, pending.key_index)
                 keys.check_purchase(key, self._card.factors, transaction, proof[:4])
-            keys.check_tac(self._card.ref("DTK"), self._card.factors, transaction, proof[4:])
-        return Receipt(transaction, proof[4:])
+            keys.check_tac(self._card.ref("DTK", keys), self._card.factors, transaction, proof[4:])
+        return Receipt(transaction, proof[4:], mac2=proof[:4])
 
     def _recover_from_log(self, pending: PendingTransaction) -> Receipt | None:
         transaction = pending.transaction
@@ -297,12 +323,11 @@ class MedicalAccount:
 
     # -- helpers ------------------------------------------------------------------------------------------------
 
-    def _pending(self, kind: str, index: int, transaction: Load | Purchase) -> PendingTransaction:
-        fields = {k: v.hex().upper() if isinstance(v, bytes) else v for k, v in asdict(transaction).items()}
-        return PendingTransaction(kind, self._card.identification_code, self._card.card_number, index, fields)
+    def _pending(self, index: int, transaction: Load | Purchase) -> PendingTransaction:
+        return PendingTransaction.of(transaction, self._card.identification_code, self._card.card_number, index)
 
     def _check_key(self, version_and_algorithm: bytes, index: int) -> None:
-        algorithm = self._card.ref("DTK").algorithm
+        algorithm = self._card.known_algorithm()
         if version_and_algorithm != bytes((index, _ALGORITHM_BYTES[algorithm])):
             raise CardDataError("the card names another key or algorithm than it was asked for")
 

@@ -6,10 +6,8 @@ then no other transaction with that card is begun.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -31,9 +29,10 @@ from onecard_cli.desk import (
 from onecard_cli.output import CommandError, print_json, reports_failures
 
 if TYPE_CHECKING:
-    from cardlib.medical import PendingTransaction, PurchaseAuthority, Receipt
+    from cardlib.medical import PurchaseAuthority, Receipt
     from cardlib.session import SocialSecurityCard
-    from hsm.transactions import SoftTransactionKeys
+    from cardlib.settlement_journal import SettlementJournal, Slip
+    from hsm.transactions import TransactionKeys
 
 account_app = typer.Typer(help="医疗保险个人账户 / the medical account", no_args_is_help=True)
 
@@ -96,10 +95,10 @@ def load(
 
     with desk(reader, "none", trace=trace, use_last_try=use_last_try) as here:
         card = here.opened(pin=pin)
-        journal = Journal.of(card)
+        slip = _slip(card)
         number = terminal or f"{card.region}000001"
-        receipt = MedicalAccount(card).load(fen(amount), _keys(), number, _now(), journal.begin, index=index)
-        journal.done()
+        receipt = MedicalAccount(card).load(fen(amount), _keys(), number, _now(), slip, index=index)
+        slip.end(tac=receipt.tac)
     _print_receipt(receipt, as_json=as_json)
 
 
@@ -128,11 +127,11 @@ def purchase(
     amounts = (fen(account), fen(self_paid), fen(pooling))
     with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
         card = here.opened(pin=pin)
-        journal = Journal.of(card)
+        slip = _slip(card)
         authority = _authority(here, card, terminal)
         keys = None if here.psam else _keys()
-        receipt = MedicalAccount(card).purchase(amounts, authority, _now(), journal.begin, keys=keys, index=index)
-        journal.done()
+        receipt = MedicalAccount(card).purchase(amounts, authority, _now(), slip, keys=keys, index=index)
+        slip.end(mac2=receipt.mac2, tac=receipt.tac)
     _print_receipt(receipt, as_json=as_json)
 
 
@@ -152,16 +151,15 @@ def recover(
     Example: ./onecard card account recover --pin
     """
     from cardlib.failures import FailureCode
-    from cardlib.medical import MedicalAccount
+    from cardlib.settlement_journal import Outcome, resolve
 
     with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
-        card = here.opened(pin=pin)
-        journal = Journal(_journal_path(card))
-        pending = journal.pending()
-        if pending is None:
-            raise CommandError(FailureCode.NOT_FOUND, "no interrupted transaction of this card is known here")
-        receipt = MedicalAccount(card).recover(pending, None if here.psam else _keys())
-        journal.done()
+        ended = resolve(_journal(), here.opened(pin=pin), None if here.psam else _keys())
+    if not ended:
+        raise CommandError(FailureCode.NOT_FOUND, "no interrupted transaction of this card is known here")
+    entry, receipt = ended[-1]
+    if entry.outcome is Outcome.UNRESOLVED:
+        raise CommandError(FailureCode.CARD_STATE, "the card cannot tell any more; the centre's books decide")
     if receipt is not None:
         _print_receipt(receipt, as_json=as_json)
     elif as_json:
@@ -192,37 +190,6 @@ def starting_day(
         print_json({"ok": True, "starting_day": month_day})
     else:
         print(f"✓ {month_day}")
-
-
-@dataclass(slots=True)
-class Journal:
-    """The one pending transaction of a card, in a file of its own that is on disk before money moves."""
-
-    path: Path
-
-    @classmethod
-    def of(cls, card: SocialSecurityCard) -> Journal:
-        """Raises CommandError while an earlier transaction of this card is unresolved."""
-        from cardlib.failures import FailureCode
-
-        journal = cls(_journal_path(card))
-        if journal.path.exists():
-            detail = "an earlier transaction of this card was interrupted; ./onecard card account recover first"
-            raise CommandError(FailureCode.CONFLICT, detail)
-        return journal
-
-    def begin(self, pending: PendingTransaction) -> None:
-        _replace(self.path, json.dumps(pending.to_json()))
-
-    def pending(self) -> PendingTransaction | None:
-        from cardlib.medical import PendingTransaction
-
-        if not self.path.exists():
-            return None
-        return PendingTransaction.from_json(json.loads(self.path.read_text(encoding="utf-8")))
-
-    def done(self) -> None:
-        self.path.unlink(missing_ok=True)
 
 
 def fen(text: str) -> int:
@@ -260,12 +227,23 @@ def _next_number() -> int:
     return number
 
 
-def _journal_path(card: SocialSecurityCard) -> Path:
+def _journal() -> SettlementJournal:
+    from cardlib.settlement_journal import SettlementJournal
     from onecard_cli.home import Home
 
-    folder = Home.default().path / "pending-transactions"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{card.identification_code}.json"
+    return SettlementJournal(Home.default().path / "settlements.jsonl")
+
+
+def _slip(card: SocialSecurityCard) -> Slip:
+    """Raises CommandError while an earlier transaction of this card is unresolved."""
+    from cardlib.failures import FailureCode
+    from cardlib.settlement_journal import Slip
+
+    journal = _journal()
+    if journal.open_of(card.identification_code, card.card_number):
+        detail = "an earlier transaction of this card was interrupted; ./onecard card account recover first"
+        raise CommandError(FailureCode.CONFLICT, detail)
+    return Slip(journal)
 
 
 def _replace(path: Path, text: str) -> None:
@@ -278,10 +256,10 @@ def _replace(path: Path, text: str) -> None:
     Path(name).replace(path)
 
 
-def _keys() -> SoftTransactionKeys:
-    from hsm.transactions import SoftTransactionKeys
+def _keys() -> TransactionKeys:
+    from hsm.transactions import transaction_keys
 
-    return SoftTransactionKeys(keys_of_home())
+    return transaction_keys(keys_of_home())
 
 
 def _now() -> datetime:

@@ -1,17 +1,20 @@
-"""The issuance service as the agent sees it: two requests of a remote card session."""
+"""The issuance service as the agent sees it: remote card sessions, and the security-module route."""
 
 from __future__ import annotations
 
 import logging
-from typing import ClassVar, Protocol
+import re
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from cardlib.failures import FailureCode
-from cardlib.wire import BatchResponses, SessionReply, SessionStart
+from cardlib.hsm_wire import BasicStep, CardStep, DebitAnswer, DebitOutcome, DebitView, StepAnswer
+from cardlib.wire import BatchResponses, PrintReport, SessionReply, SessionStart
 
+Reply = TypeVar("Reply", bound=BaseModel)
 LOG = logging.getLogger("terminal_agent.centre")
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -36,13 +39,30 @@ class CentreRefusedError(Exception):
 
 
 class IssuanceClient(Protocol):
-    """Both calls may be repeated: the centre keys answers by session and sequence (cardlib.wire)."""
+    """Every call may be repeated: the centre keys answers by session and sequence (cardlib.wire)."""
 
     async def start(self, request: SessionStart) -> SessionReply: ...
 
     async def answer(self, responses: BatchResponses) -> SessionReply: ...
 
+    async def report_print(self, report: PrintReport) -> SessionReply: ...
+
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class SecurityModule(Protocol):
+    """The security module behind the centre. Every call may be repeated; a settlement asked for again is the same."""
+
+    async def basic_information(self, request: BasicStep) -> StepAnswer: ...
+
+    async def authentication(self, request: CardStep) -> StepAnswer: ...
+
+    async def pin_command(self, request: CardStep) -> StepAnswer: ...
+
+    async def debit(self, request: CardStep) -> DebitAnswer: ...
+
+    async def debit_outcome(self, number: int, outcome: DebitOutcome) -> DebitView: ...
 
 
 class HttpIssuanceClient:
@@ -62,15 +82,42 @@ class HttpIssuanceClient:
         )
 
     async def start(self, request: SessionStart) -> SessionReply:
-        return await self._post("/v1/card-sessions", request.model_dump_json(exclude_none=True))
+        return await self._session("/v1/card-sessions", request.model_dump_json(exclude_none=True))
 
     async def answer(self, responses: BatchResponses) -> SessionReply:
-        return await self._post(f"/v1/card-sessions/{responses.session_id}/responses", responses.model_dump_json())
+        return await self._session(f"/v1/card-sessions/{responses.session_id}/responses", responses.model_dump_json())
+
+    async def report_print(self, report: PrintReport) -> SessionReply:
+        return await self._session(f"/v1/card-sessions/{report.session_id}/print-reports", report.model_dump_json())
+
+    async def basic_information(self, request: BasicStep) -> StepAnswer:
+        return await self._hsm("basic-information", request, StepAnswer)
+
+    async def authentication(self, request: CardStep) -> StepAnswer:
+        return await self._hsm("authentications", request, StepAnswer)
+
+    async def pin_command(self, request: CardStep) -> StepAnswer:
+        return await self._hsm("pin-commands", request, StepAnswer)
+
+    async def debit(self, request: CardStep) -> DebitAnswer:
+        return await self._hsm("debits", request, DebitAnswer)
+
+    async def debit_outcome(self, number: int, outcome: DebitOutcome) -> DebitView:
+        return await self._hsm(f"debits/{number}/outcome", outcome, DebitView)
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def _post(self, path: str, body: str) -> SessionReply:
+    async def _session(self, path: str, body: str) -> SessionReply:
+        reply = await self._post(path, body, SessionReply)
+        if not reply.is_whole:
+            raise CentreRefusedError("INTERNAL", "not a session reply: one of batch, print order and outcome is needed")
+        return reply
+
+    async def _hsm(self, path: str, request: BaseModel, reply: type[Reply]) -> Reply:
+        return await self._post(f"/v1/hsm/{path}", request.model_dump_json(), reply)
+
+    async def _post(self, path: str, body: str, reply: type[Reply]) -> Reply:
         try:
             async with self._http.stream("POST", path, content=body, headers=_HEADERS) as response:
                 content = await _content(response)
@@ -83,25 +130,26 @@ class HttpIssuanceClient:
                 raise CentreUnreachableError(f"status {response.status_code} on {path}")
             raise refusal
         try:
-            reply = SessionReply.model_validate_json(content)
-            if (reply.batch is None) == (reply.outcome is None):
-                raise ValueError("neither or both of batch and outcome")
+            return reply.model_validate_json(content)
         except (ValidationError, ValueError) as exc:
             # The text of a ValidationError quotes its input, which may be card data.
-            raise CentreRefusedError("INTERNAL", f"not a session reply: {type(exc).__name__}") from None
-        return reply
+            raise CentreRefusedError("INTERNAL", f"not a {_words(reply)}: {type(exc).__name__}") from None
 
 
 async def _content(response: httpx.Response) -> bytes:
     """The body as it came, never more than `MAX_REPLY_BYTES` of it in memory."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise CentreRefusedError("INTERNAL", "not a session reply: compressed")
+        raise CentreRefusedError("INTERNAL", "not a readable reply: compressed")
     content = bytearray()
     async for piece in response.aiter_bytes():
         content += piece
         if len(content) > MAX_REPLY_BYTES:
-            raise CentreRefusedError("INTERNAL", "not a session reply: over-long")
+            raise CentreRefusedError("INTERNAL", "not a readable reply: over-long")
     return bytes(content)
+
+
+def _words(reply: type[BaseModel]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reply.__name__).lower()
 
 
 def _refusal(status: int, content: bytes) -> CentreRefusedError:

@@ -27,7 +27,7 @@ LOG = logging.getLogger("terminal_agent.psam")
 
 
 class TerminalPsam:
-    """A `CardAuthenticator` over the PSAM in `reader`. The connection is kept: a PSAM stays powered.
+    """`MessageKeys` over the PSAM in `reader`. The connection is kept: a PSAM stays powered.
 
     A lost connection is made anew once per call, because a PSAM loses its selection whenever its slot is reset.
     """
@@ -49,28 +49,16 @@ class TerminalPsam:
         return self._on_worker(read)
 
     def authentication_value(self, key: KeyRef, factors: CardFactors, challenge: bytes, original: bytes) -> bytes:
-        def compute() -> bytes:
-            try:
-                return self._connected().authentication_value(key, factors, challenge, original)
-            except TransportError as exc:
-                LOG.info("PSAM connection lost (%s); connecting again", exc)
-                self._disconnect()
-                return self._connected().authentication_value(key, factors, challenge, original)
+        return self._repeatable(lambda psam: psam.authentication_value(key, factors, challenge, original))
 
-        return self._on_worker(compute)
+    def secured_data(
+        self, key: KeyRef, factors: CardFactors, challenge: bytes, header: bytes, data: bytes, *, encrypt: bool = False
+    ) -> bytes:
+        return self._repeatable(lambda psam: psam.secured_data(key, factors, challenge, header, data, encrypt=encrypt))
 
     def init_purchase(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> tuple[bytes, bytes]:
         """As `PsamAuthenticator.init_purchase`; a lost connection costs a transaction number, never money."""
-
-        def init() -> tuple[bytes, bytes]:
-            try:
-                return self._connected().init_purchase(key, factors, purchase)
-            except TransportError as exc:
-                LOG.info("PSAM connection lost (%s); connecting again", exc)
-                self._disconnect()
-                return self._connected().init_purchase(key, factors, purchase)
-
-        return self._on_worker(init)
+        return self._repeatable(lambda psam: psam.init_purchase(key, factors, purchase))
 
     def credit_purchase(self, mac2: bytes) -> None:
         """As `PsamAuthenticator.credit_purchase`; not repeated, as a new connection knows of no purchase."""
@@ -79,6 +67,17 @@ class TerminalPsam:
     def close(self) -> None:
         self._worker.pin()
         self._worker.unpin(self._disconnect)
+
+    def _repeatable(self, call: Callable[[PsamAuthenticator], T]) -> T:
+        def run() -> T:
+            try:
+                return call(self._connected())
+            except TransportError as exc:
+                LOG.info("PSAM connection lost (%s); connecting again", exc)
+                self._disconnect()
+                return call(self._connected())
+
+        return self._on_worker(run)
 
     def _on_worker(self, call: Callable[[], T]) -> T:
         future = self._worker.submit(call, self._timeout_s)

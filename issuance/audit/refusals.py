@@ -45,14 +45,14 @@ async def record_refusal(
         log.error("refusal_not_audited", act=act, outcome=code_of(error).value, error=type(broken).__name__)
 
 
-class UnprovedLimit:
-    """How many entries a minute callers may cause who proved nothing, so that nobody fills the trail from outside.
+class MinuteLimit:
+    """How often a minute something is allowed for one name. In this process only.
 
-    Counted for each registered client whose name is used, and together for all names that are not registered; the
-    logs have every request. In this process only.
+    For callers who proved nothing it keeps anybody outside from filling the trail: counted for each registered client
+    whose name is used, and together for all names that are not registered; the logs have every request.
     """
 
-    def __init__(self, limit: int = MAX_UNPROVED_A_MINUTE) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._counts: dict[str, tuple[datetime, int]] = {}
 

@@ -40,7 +40,6 @@ class AuditRepository:
             detail=detail,
         )
         self._session.add(row)
-        await self._session.flush()
 
     async def find(
         self,

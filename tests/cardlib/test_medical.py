@@ -27,7 +27,8 @@ from cardlib.psam import PsamAuthenticator
 from cardlib.session import SocialSecurityCard
 from hsm.api import BadInputError, KeyPurposeError
 from hsm.soft import SoftKeyService
-from hsm.transactions import CryptogramError, Load, SoftTransactionKeys
+from hsm.transactions import CryptogramError, Load, TransactionKeys
+from hsm.transactions import transaction_keys as account_side
 from simulators.card import Algorithm, CardGone, CardState, Faults, SimCard
 from simulators.psam import SimPsam
 from tests.cardlib.support import key_service_of
@@ -44,8 +45,8 @@ def keys() -> SoftKeyService:
 
 
 @cache
-def transaction_keys() -> SoftTransactionKeys:
-    return SoftTransactionKeys(keys())
+def transaction_keys() -> TransactionKeys:
+    return account_side(keys())
 
 
 def state(algorithm: Algorithm, account: str = "", pin: str = "") -> CardState:
@@ -285,10 +286,14 @@ def test_a_changed_answer_never_loads(position: int) -> None:
 def test_a_false_cryptogram_at_the_end_is_noticed_and_recoverable(act: Act) -> None:
     card = SimCard(state(Algorithm.TRIPLE_DES))
     _, medical = opened(card)
-    card.faults = Faults(wrong_mac=True)
     pending: list[PendingTransaction] = []
+
+    def journal(transaction: PendingTransaction) -> None:
+        pending.append(transaction)
+        card.faults = Faults(wrong_mac=True)
+
     with pytest.raises(CryptogramError) as wrong:
-        act(medical, pending.append)
+        act(medical, journal)
     assert failure_of(wrong.value) is FailureCode.SECURE_MESSAGING_FAILED
     with pytest.raises(CryptogramError):
         medical.recover(pending[0], transaction_keys())
@@ -328,6 +333,6 @@ def test_each_key_serves_its_own_act_only() -> None:
     load = Load(bytes(4), 0, 0, 1, bytes(6), bytes(7))
     for wrong in ("DPK", "DTK", "STK"):
         with pytest.raises(KeyPurposeError):
-            transaction_keys().load_mac2(session.ref(wrong), session.factors, load, bytes(4))
+            transaction_keys().load_mac2(session.ref(wrong, keys()), session.factors, load, bytes(4))
     with pytest.raises(KeyPurposeError):
-        transaction_keys().check_tac(session.ref("DLK"), session.factors, load, bytes(4))
+        transaction_keys().check_tac(session.ref("DLK", keys()), session.factors, load, bytes(4))
