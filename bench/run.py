@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import apdu, cards, chaos, crypto, flows, fuzz, ifd, key_operations, production, readers, soak, wire
+from bench import apdu, api, cards, chaos, crypto, flows, fuzz, ifd, issue, key_operations, production, readers, soak, wire
 from bench.measure import BenchError, Machine, Part
 
 PARTS: dict[str, Callable[[], Part]] = {
@@ -31,6 +31,8 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         "keys": key_operations.measure,
         "fuzz": partial(fuzz.measure, inputs=inputs),
         "chaos": chaos.measure,
+        "issue": issue.measure,
+        "api": api.measure,
         "production": production.measure,
         "soak": partial(soak.measure, seconds=seconds),
     }

@@ -7,7 +7,6 @@ is idempotent: a torn card is written again from the start, and a card found ISS
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -23,6 +22,7 @@ from cardlib.identity import (
     validate_social_security_number,
 )
 from cardlib.initialization import CardStatus, LifeCycle, algorithm_of
+from cardlib.key_set import KeySet, set_of_answer
 from cardlib.script import Batch, Script, ScriptError, ScriptStep, derive
 from cardlib.spec import CardSpec, DfSpec, EfSpec, Generation, KeyType, Structure, load
 from hsm.api import CardFactors, KeyRef, KeyService
@@ -112,6 +112,7 @@ class _Personalization:
         self._spec: CardSpec = load(order.generation)
         self._algorithm = algorithm_of(order.generation)
         self._factors = CardFactors(order.region, card_factor(order.reset_information))
+        self._set = KeySet(keys, self._algorithm)
         self._batch = Batch()
         self._dfs = _applications(self._spec)
         self._records = self._prepare()
@@ -136,6 +137,7 @@ class _Personalization:
             "card_number": self._order.card_number,
             "identification_code": str(self._order.identification_code),
             "reset_information": self._order.reset_information.hex().upper(),
+            "key_version": str(self._set.version),
             "records_verified": str(self._verified),
         }
 
@@ -196,9 +198,10 @@ class _Personalization:
             raise ScriptError(
                 "CARD_STATE", f"a {status.algorithm} card cannot become generation {self._order.generation}"
             )
-        expected = self._keys.authentication_value(self._ref("IRK"), self._factors, factor, original)
-        if not hmac.compare_digest(answers[2].data, expected):
+        found = set_of_answer(self._keys, self._algorithm, self._factors, factor, original, answers[2].data)
+        if found is None:
             raise ScriptError("CARD_NOT_GENUINE", "internal authentication failed")
+        self._set = KeySet(self._keys, self._algorithm, found)
         self._check_owner(status.state, answers[3])
         return status.state
 
@@ -263,7 +266,7 @@ class _Personalization:
     # -- helpers ------------------------------------------------------------------------------------------------
 
     def _ref(self, name: str) -> KeyRef:
-        return KeyRef(name, self._algorithm)
+        return self._set.ref(name)
 
     def _files(self, df: DfSpec) -> list[EfSpec]:
         return [ef for ef in df.efs if ef.path in self._records]

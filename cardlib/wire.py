@@ -18,6 +18,8 @@ HexId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 RegionCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 SwPattern = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fx]{4}$")]
 
+SessionKind = Literal["initialization", "personalization", "rewrite", "pin_reset", "pin_unblock"]
+
 MAX_BATCH_COMMANDS = 512
 
 
@@ -73,25 +75,85 @@ class SessionOutcome(Message):
     result: dict[str, str] = Field(default_factory=dict)
 
 
+class CardFace(Message):
+    """What is printed on a card. Dates YYYYMMDD; the photo is a JPEG."""
+
+    name: str = Field(max_length=64, repr=False)
+    social_security_number: str = Field(max_length=32, repr=False)
+    card_number: str = Field(max_length=16, repr=False)
+    issuer: str = Field(max_length=64)
+    issue_date: str = Field(pattern=r"^[0-9]{8}$")
+    expiry_date: str = Field(pattern=r"^[0-9]{8}$")
+    photo_base64: str | None = Field(default=None, max_length=1 << 20, repr=False)
+
+
+class PrintOrder(Message):
+    """Print the card that was just written. The printer prints one card for one `job_id`, however often it is asked."""
+
+    session_id: HexId
+    sequence: int = Field(ge=1)
+    job_id: HexId
+    face: CardFace
+    step: int = 0
+    steps: int = 0
+    text_zh: str = ""
+    text_en: str = ""
+
+
+class PrintReport(Message):
+    """How a print order ended. `already_printed` is success too; `failure` is the `FailureCode` of one that failed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "session_id": "7c1d8d0a4f5e4c0d9f1b2a3c4d5e6f70",
+                    "sequence": 24,
+                    "job_id": "1f0e2d3c4b5a69788796a5b4c3d2e1f0",
+                    "status": "printed",
+                    "failure": None,
+                }
+            ]
+        }
+    )
+
+    session_id: HexId
+    sequence: int = Field(ge=1)
+    job_id: HexId
+    status: Literal["printed", "already_printed", "failed"]
+    failure: str | None = Field(default=None, pattern=r"^[A-Z_]{1,64}$")
+
+
 class SessionReply(Message):
-    """Exactly one of the two is present."""
+    """Exactly one of the three is present."""
 
     batch: CommandBatch | None = None
+    print_order: PrintOrder | None = None
     outcome: SessionOutcome | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return [self.batch, self.print_order, self.outcome].count(None) == 2
 
 
 class SessionStart(Message):
     """Ask the centre for a card session.
 
     `initialization` turns a chip or torn structure into a pre-personalised blank (`region` needed);
-    `personalization` writes and verifies the card of `application_id`.
+    `personalization` writes and verifies the card of `application_id`; where the terminal `can_print`, the centre has
+    the card printed as well. A card in use is known by its chip: `rewrite` writes what its holder has changed,
+    `pin_reset` sets `pin`, `pin_unblock` gives the PIN its tries back.
     """
 
-    kind: Literal["initialization", "personalization"]
+    kind: SessionKind
     atr: AtrHex
     generation: Literal["2.0", "3.0"] = "3.0"
     application_id: HexId | None = None
     region: RegionCode | None = None
+    can_print: bool = False
+    pin: Annotated[str, StringConstraints(pattern=r"^[0-9]{4,12}$")] | None = Field(
+        default=None, repr=False, description="The holder's new PIN, typed at the terminal; kept nowhere"
+    )
 
 
 def sw_matches(sw: int, patterns: tuple[str, ...]) -> bool:

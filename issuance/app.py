@@ -13,55 +13,86 @@ from apps_catalog.catalog import Catalog
 from apps_catalog.catalog import load as load_catalog
 from cardlib.client_auth import CLERK_HEADER
 from hsm.api import KeyService
+from hsm.transactions import transaction_keys
 from issuance import operations, problems
+from issuance.applications import case_endpoints as cases
 from issuance.applications import endpoints as applications
+from issuance.applications.payments import FeeSystem
 from issuance.audit import endpoints as audit
-from issuance.audit.refusals import UnprovedLimit
+from issuance.audit.refusals import MAX_UNPROVED_A_MINUTE, MinuteLimit
+from issuance.bank import endpoints as bank_link
+from issuance.bank.link import BankLink, HttpBank
+from issuance.bank.receiver import BankReceiver
 from issuance.cards import endpoints as cards
 from issuance.catalog import endpoints as catalog_endpoints
 from issuance.clients import endpoints as clients
 from issuance.clock import Clock, system_clock
 from issuance.database import Database
 from issuance.ecards import endpoints as ecards
+from issuance.hsm_route import endpoints as hsm_route
+from issuance.hsm_route.service import MAX_USES_A_MINUTE
+from issuance.identity.adapters import IdentityCheck, identity_check
 from issuance.metrics import Metrics
 from issuance.middleware import RequestMiddleware
+from issuance.newborns import endpoints as newborns
+from issuance.outbox import endpoints as outbox
+from issuance.outbox.delivery import NoticeLog, Receiver
+from issuance.photos import endpoints as photos
+from issuance.production import endpoints as production
 from issuance.rules import load_rules
-from issuance.sealing import Sealer, ensure_seal_key
+from issuance.sealing import Sealer, ensure_seal_keys
 from issuance.services import Services
 from issuance.sessions import endpoints as sessions
 from issuance.sessions.runner import RunnerCache
 from issuance.settings import Settings
 from issuance.stock import endpoints as stock
+from issuance.stock import movement_endpoints as stock_movements
+from issuance.tasks import running
 
 TITLE = "OneCard issuance"
+_DOMAINS = (
+    cases,  # before the applications: "stuck" is no id
+    applications,
+    sessions,
+    ecards,
+    cards,
+    bank_link,
+    outbox,
+    stock,
+    stock_movements,
+    production,
+    clients,
+    audit,
+    hsm_route,
+    photos,
+    newborns,
+    catalog_endpoints,
+    operations,
+)
 _OPEN_PATHS = frozenset({"/healthz", "/v1/catalog"})
 
 
 def create_app(
-    settings: Settings, keys: KeyService, *, clock: Clock = system_clock, catalog: Catalog | None = None
+    settings: Settings,
+    keys: KeyService,
+    *,
+    clock: Clock = system_clock,
+    catalog: Catalog | None = None,
+    bank: BankLink | None = None,
+    identity: IdentityCheck | None = None,
 ) -> FastAPI:
     """Build the service over a migrated database (`issuance.database.migrate`) and an open key service.
 
-    The caller keeps and closes `keys`; the app closes its database connections on shutdown.
+    The caller keeps and closes `keys`; the app closes its database and bank connections on shutdown, and runs the
+    background jobs while it lives. `bank` and `identity` stand in for those that the settings name.
     """
-    ensure_seal_key(keys)
-    services = Services(
-        settings=settings,
-        keys=keys,
-        sealer=Sealer(keys),
-        database=Database(settings.database_url, timeout_s=settings.database_timeout_s),
-        rules=load_rules(settings.rules_path),
-        catalog=load_catalog(settings.catalog_path) if catalog is None else catalog,
-        clock=clock,
-        metrics=Metrics(),
-        runners=RunnerCache(),
-        unproved=UnprovedLimit(),
-    )
+    services = create_services(settings, keys, clock=clock, catalog=catalog, bank=bank, identity=identity)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await services.database.close()
+        async with running(services):
+            yield
+        await close_services(services)
 
     app = FastAPI(title=TITLE, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
@@ -72,10 +103,56 @@ def create_app(
         body_limit=settings.body_limit_bytes,
         body_timeout_s=settings.body_timeout_s,
     )
-    for module in (applications, sessions, ecards, cards, stock, clients, audit, catalog_endpoints, operations):
+    for module in _DOMAINS:
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def create_services(
+    settings: Settings,
+    keys: KeyService,
+    *,
+    clock: Clock = system_clock,
+    catalog: Catalog | None = None,
+    bank: BankLink | None = None,
+    identity: IdentityCheck | None = None,
+) -> Services:
+    """What requests and background jobs share; to be closed by `close_services`."""
+    ensure_seal_keys(keys)
+    if bank is None and settings.bank_url is not None:
+        token = None if settings.bank_token is None else settings.bank_token.get_secret_value()
+        bank = HttpBank(settings.bank_url, clock, token=token)
+    receivers: dict[str, Receiver] = {"notice": NoticeLog()}
+    if bank is not None:
+        receivers["bank"] = BankReceiver(bank)
+    if settings.payment_url is not None:
+        fee_token = None if settings.payment_token is None else settings.payment_token.get_secret_value()
+        receivers["payment"] = FeeSystem(settings.payment_url, token=fee_token)
+    return Services(
+        settings=settings,
+        keys=keys,
+        sealer=Sealer(keys),
+        database=Database(settings.database_url, timeout_s=settings.database_timeout_s),
+        rules=load_rules(settings.rules_path),
+        catalog=load_catalog(settings.catalog_path) if catalog is None else catalog,
+        clock=clock,
+        metrics=Metrics(),
+        runners=RunnerCache(),
+        unproved=MinuteLimit(MAX_UNPROVED_A_MINUTE),
+        transactions=transaction_keys(keys),
+        hsm_uses=MinuteLimit(MAX_USES_A_MINUTE),
+        bank=bank,
+        receivers=receivers,
+        identity=identity_check(settings) if identity is None else identity,
+    )
+
+
+async def close_services(services: Services) -> None:
+    if services.bank is not None:
+        await services.bank.aclose()
+    await services.identity.close()
+    await services.database.close()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

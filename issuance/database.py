@@ -58,6 +58,10 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        return datetime
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -82,20 +86,28 @@ class Database:
             self.engine: AsyncEngine = create_async_engine(target, connect_args={"timeout": timeout_s}, **options)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
-            reading = {_BEGIN: "BEGIN"}
+            reading, looking = {_BEGIN: "BEGIN"}, {_BEGIN: ""}
         else:
             options |= {"pool_pre_ping": True, "pool_timeout": timeout_s, "isolation_level": "READ COMMITTED"}
             connecting = {"connect_timeout": max(2, round(timeout_s))}
             self.engine = create_async_engine(target, connect_args=connecting, **options)
             event.listen(self.engine.sync_engine, "connect", _prepare_postgresql(timeout_s))
             reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            looking = {"isolation_level": "AUTOCOMMIT"}
         self._reader = self.engine.execution_options(**reading)
+        self._looker = self.engine.execution_options(**looking)
 
     @asynccontextmanager
     async def transaction(self, *, is_reading: bool = False) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         bind = self._reader if is_reading else self.engine
         async with AsyncSession(bind, expire_on_commit=False, autoflush=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def look(self) -> AsyncIterator[AsyncSession]:
+        """For one SELECT: no transaction around it, two round trips to the database less."""
+        async with AsyncSession(self._looker, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     async def ping(self) -> None:
@@ -112,16 +124,18 @@ def parse_url(url: str) -> URL:
     return target.set(drivername="postgresql+psycopg") if target.drivername in ("postgresql", "postgres") else target
 
 
-async def insert_new(session: AsyncSession, row_type: type[Base], rows: Sequence[dict[str, Any]]) -> int:
-    """Add the rows whose key is not there yet; returns how many were.
+async def insert_new(
+    session: AsyncSession, row_type: type[Base], rows: Sequence[dict[str, Any]]
+) -> list[tuple[Any, ...]]:
+    """Add the rows whose key is not there yet; returns the keys of those that were added.
 
     Give them in the order of their keys: two callers with the same keys then wait for each other, and not in a circle.
     """
     if not rows:
-        return 0
+        return []
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     statement = dialect.insert(row_type).on_conflict_do_nothing().returning(*inspect(row_type).primary_key)
-    return len((await session.execute(statement, list(rows))).all())
+    return [tuple(key) for key in (await session.execute(statement, list(rows))).all()]
 
 
 async def add_unless_taken(session: AsyncSession, row: Base) -> bool:
@@ -141,6 +155,14 @@ async def forget(session: AsyncSession, row_type: type[Base], *conditions: Colum
     await session.execute(
         delete(row_type).where(columns(*key).in_(free)), execution_options={"synchronize_session": False}
     )
+
+
+async def sever(session: AsyncSession) -> None:
+    """Lose the connection in mid-transaction, as when the server dies (`cardlib.crash_points`)."""
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    if raw.driver_connection is not None:
+        await raw.driver_connection.close()
 
 
 def migrate(url: str, revision: str = "head") -> None:
@@ -176,7 +198,9 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+    begin = connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE")
+    if begin:
+        connection.exec_driver_sql(begin)
 
 
 def _prepare_postgresql(timeout_s: float) -> Callable[[Any, ConnectionPoolEntry], None]:

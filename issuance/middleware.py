@@ -12,6 +12,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cardlib.failures import FailureCode
+from issuance.input_rules import field_error
 from issuance.logs import get_logger
 from issuance.metrics import Metrics
 from issuance.problems import ProblemError, code_of, response_for
@@ -29,9 +30,9 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 
 class BodyTooLargeError(ProblemError):
     def __init__(self, limit: int) -> None:
-        super().__init__(
-            "INPUT_INVALID", f"a body has at most {limit} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        )
+        field = field_error("body", "too_large", expected=limit)
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        super().__init__("INPUT_INVALID", str(field), fields=[field], status=status)
 
 
 class BodyTimeoutError(ProblemError):

@@ -28,7 +28,7 @@ class Health(BaseModel):
 async def healthz(request: Request) -> Health:
     services = services_of(request)
     await services.database.ping()
-    services.keys.info(PERSON_SEAL)
+    services.keys.current(PERSON_SEAL.name, PERSON_SEAL.algorithm)
     return Health(status="ok", catalog=services.catalog.version)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from cardlib.failures import FailureCode, describe, failure_of
+from issuance.input_rules import FieldError, field_error, shape_error
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -25,6 +26,7 @@ _ROUTING_FAILURES = {404: "NOT_FOUND", 403: "CLIENT_FORBIDDEN", 401: "CLIENT_UNK
 class ProblemError(Exception):
     """A refusal with a `FailureCode`. `detail` is for the caller's log and holds nothing personal.
 
+    `fields` names every input that was refused.
     `subject` and `application_id` go into the audit entry of the refusal. `status` only where the failure's own HTTP
     status does not fit.
     """
@@ -37,6 +39,7 @@ class ProblemError(Exception):
         status: int | None = None,
         subject: str = "",
         application_id: str | None = None,
+        fields: Sequence[FieldError] = (),
     ) -> None:
         super().__init__(f"{failure}: {detail}")
         self.failure = failure
@@ -44,13 +47,15 @@ class ProblemError(Exception):
         self.status = status
         self.subject = subject
         self.application_id = application_id
+        self.fields = tuple(fields)
 
 
-class ProblemField(BaseModel):
-    """One field of the payload that has the wrong shape; the value itself is never echoed."""
-
-    location: str
-    reason: str
+def bad_input(
+    *fields: FieldError, failure: str = "INPUT_INVALID", subject: str = "", status: int | None = None
+) -> ProblemError:
+    """A refusal of what was sent, every field with its rule and remedy."""
+    words = "; ".join(str(field) for field in fields)
+    return ProblemError(failure, words, fields=fields, subject=subject, status=status)
 
 
 class Problem(BaseModel):
@@ -82,7 +87,7 @@ class Problem(BaseModel):
     detail: str = ""
     remedy_zh: str
     remedy_en: str
-    fields: list[ProblemField] = Field(default_factory=list)
+    fields: list[FieldError] = Field(default_factory=list)
 
 
 def problem_response(
@@ -90,7 +95,7 @@ def problem_response(
     detail: str = "",
     *,
     status: int | None = None,
-    fields: Sequence[ProblemField] = (),
+    fields: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     code = FailureCode(failure)
@@ -126,10 +131,11 @@ def code_of(error: BaseException) -> FailureCode:
 def response_for(error: Exception) -> JSONResponse:
     """The answer to any exception; one that names no failure of its own shows nothing of itself."""
     if isinstance(error, ProblemError):
-        return problem_response(error.failure, error.detail, status=error.status)
+        return problem_response(error.failure, error.detail, status=error.status, fields=error.fields)
     code = code_of(error)
     is_ours = hasattr(error, "failure") and code is not FailureCode.INTERNAL
-    return problem_response(code, str(error) if is_ours else "")
+    fields = [field_error("body", "value" if is_ours else "unstorable")] if code is FailureCode.INPUT_INVALID else []
+    return problem_response(code, str(error) if is_ours else "", fields=fields)
 
 
 def install(app: FastAPI) -> None:
@@ -142,7 +148,7 @@ def install(app: FastAPI) -> None:
 async def _on_shape(request: Request, error: Exception) -> JSONResponse:
     errors: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
     declared = _declared_names(request.app.openapi())
-    fields = [ProblemField(location=_location(e["loc"], declared), reason=str(e["type"])) for e in errors]
+    fields = [shape_error(_location(e["loc"], declared), str(e["type"]), e.get("ctx") or {}) for e in errors]
     return problem_response(
         FailureCode.INPUT_INVALID,
         "the payload does not have the shape of this request",
@@ -173,7 +179,9 @@ async def _on_http(_request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     failure = _ROUTING_FAILURES.get(status, "INPUT_INVALID" if status < 500 else "INTERNAL")
     headers = error.headers if isinstance(error, HTTPException) else None
-    return problem_response(failure, HTTPStatus(status).phrase, status=status, headers=headers)
+    place, reason = ("method", "method") if status == HTTPStatus.METHOD_NOT_ALLOWED else ("body", "value")
+    fields = [field_error(place, reason)] if failure == FailureCode.INPUT_INVALID else []
+    return problem_response(failure, HTTPStatus(status).phrase, status=status, fields=fields, headers=headers)
 
 
 async def _on_problem(_request: Request, error: Exception) -> JSONResponse:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm.api import KeyService
-from issuance.audit.refusals import UnprovedLimit
+from hsm.transactions import TransactionKeys
+from issuance.audit.refusals import MinuteLimit
 from issuance.clock import Clock
 from issuance.database import Database
 from issuance.metrics import Metrics
@@ -16,11 +18,16 @@ from issuance.settings import Settings
 
 if TYPE_CHECKING:
     from apps_catalog.catalog import Catalog
+    from issuance.bank.link import BankLink
+    from issuance.identity.adapters import IdentityCheck
+    from issuance.outbox.delivery import Receiver
     from issuance.sessions.runner import RunnerCache
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """`bank` is None where no bank is connected; `receivers` take what the outbox sends, by the topic's first part."""
+
     settings: Settings
     keys: KeyService
     sealer: Sealer
@@ -30,4 +37,9 @@ class Services:
     clock: Clock
     metrics: Metrics
     runners: RunnerCache
-    unproved: UnprovedLimit
+    unproved: MinuteLimit
+    transactions: TransactionKeys
+    hsm_uses: MinuteLimit
+    bank: BankLink | None
+    receivers: Mapping[str, Receiver]
+    identity: IdentityCheck

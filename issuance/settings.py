@@ -14,6 +14,10 @@ class Settings(BaseSettings):
     """`database_url`: sqlite+aiosqlite, or postgresql with or without +psycopg.
 
     `metrics_token` opens /metrics to whoever sends it as a bearer token; without one /metrics needs an operator.
+    `hsm_addresses` maps key names to 密钥地址, as the terminals have them; a name that is not in it is its own address.
+    `tasks_pause_s`: seconds between two rounds of the background jobs, 0 runs none. `reconcile_hour` is China time.
+    `identity_url` asks the public-security service, signed with the client key file `identity_key_path`; without it
+    only invented people can be checked.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).
     """
 
@@ -28,9 +32,22 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(default=None, min_length=16)
     rules_path: Path | None = None
     catalog_path: Path | None = None
+    formats_path: Path | None = None
     body_limit_bytes: int = Field(default=1 << 20, ge=1024)
     body_timeout_s: float = Field(default=30.0, gt=0)
     code_ttl_s: int = Field(default=60, ge=1, le=60)
     idempotency_ttl_h: int = Field(default=24, ge=1)
     stuck_deadline_h: int = Field(default=24, ge=1)
+    hsm_addresses: dict[str, str] = Field(default_factory=dict)
     database_timeout_s: float = Field(default=15.0, gt=0)
+    tasks_pause_s: float = Field(default=1.0, ge=0)
+    bank_url: str | None = None
+    bank_token: SecretStr | None = None
+    payment_url: str | None = None
+    payment_token: SecretStr | None = None
+    reconcile_hour: int = Field(default=2, ge=0, le=23)
+    found_card_keep_days: int = Field(default=90, ge=1)
+    identity_url: str | None = None
+    identity_key_path: Path | None = None
+    identity_timeout_s: float = Field(default=3.0, gt=0, le=60)
+    identity_pause_s: int = Field(default=60, ge=1)

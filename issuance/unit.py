@@ -6,10 +6,10 @@ back when anything is raised, and the refusal is then recorded in a transaction 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
@@ -19,9 +19,14 @@ from issuance.audit.refusals import record_refusal
 from issuance.audit.repository import AuditRepository
 from issuance.clients.auth import Caller, act_of, authenticate
 from issuance.clients.schemas import Role
+from issuance.clock import china_date
+from issuance.outbox.repository import OutboxRepository
+from issuance.rules import Rules
 from issuance.services import Services
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+SYSTEM = "onecard-system"
+"""Who acts where no caller does: releases at their moment, answers that come in later."""
 
 
 @dataclass(slots=True)
@@ -33,6 +38,10 @@ class Unit:
     caller: Caller
     now: datetime
     after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    def rules(self, region: str) -> Rules:
+        """The region's rules of today, China time. Raises RuleError."""
+        return self.services.rules.pack(region).on(china_date(self.now))
 
     async def audit(
         self,
@@ -56,6 +65,24 @@ class Unit:
             detail=detail or {},
         )
 
+    @property
+    def by(self) -> str:
+        """Who acts: the clerk where the client names one, else the client."""
+        return self.caller.clerk or self.caller.client_id
+
+    async def send(
+        self, topic: str, key: str, body: dict[str, Any], *, region: str | None, is_personal: bool = False
+    ) -> str:
+        """Have `body` sent once this transaction is stored; returns the message id, the receiver's idempotency key.
+
+        `topic` is `receiver.kind`. Messages of one `key` are sent one after the other, in this order. A personal body
+        rests sealed; both kinds are dropped when delivered.
+        """
+        sealer = self.services.sealer if is_personal else None
+        return await OutboxRepository(self.session).add(
+            topic, key, body, now=self.now, owner=self.by, region=region, sealer=sealer
+        )
+
 
 def services_of(request: Request) -> Services:
     return cast(Services, request.app.state.services)
@@ -67,11 +94,19 @@ async def open_unit(
 ) -> AsyncIterator[Unit]:
     """For a caller with one of `roles`. `act` names the request in the audit entry of a refusal."""
     now = services.clock()
+    transaction = services.database.transaction(is_reading=is_reading)
+    async with _recording_refusals(services, caller, act, now), transaction as session:
+        caller.demand(*roles)
+        unit = Unit(session, services, caller, now)
+        yield unit
+    for callback in unit.after_commit:
+        callback()
+
+
+@asynccontextmanager
+async def _recording_refusals(services: Services, caller: Caller, act: str, now: datetime) -> AsyncIterator[None]:
     try:
-        async with services.database.transaction(is_reading=is_reading) as session:
-            caller.demand(*roles)
-            unit = Unit(session, services, caller, now)
-            yield unit
+        yield
     except Exception as error:
         await record_refusal(
             services.database,
@@ -83,6 +118,55 @@ async def open_unit(
             region=caller.region,
         )
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A proved caller before any transaction: what asks another system or takes long is done `ahead` of the unit."""
+
+    services: Services
+    caller: Caller
+    act: str
+    roles: tuple[Role, ...]
+
+    @property
+    def today(self) -> date:
+        """In China."""
+        return china_date(self.services.clock())
+
+    def rules(self, region: str) -> Rules:
+        """The region's rules of today. Raises RuleError."""
+        return self.services.rules.pack(region).on(self.today)
+
+    @asynccontextmanager
+    async def ahead(self) -> AsyncIterator[None]:
+        """Refusals in this block are recorded, as those in a unit are."""
+        async with _recording_refusals(self.services, self.caller, self.act, self.services.clock()):
+            self.caller.demand(*self.roles)
+            yield
+
+    def unit(self, *, is_reading: bool = False) -> AbstractAsyncContextManager[Unit]:
+        return open_unit(self.services, self.caller, self.act, *self.roles, is_reading=is_reading)
+
+
+def desk_for(*roles: Role) -> Callable[[Request], Awaitable[Desk]]:
+    """Dependency: authenticate; the endpoint opens its unit itself."""
+
+    async def dependency(request: Request) -> Desk:
+        services = services_of(request)
+        desk = Desk(services, await authenticate(request, services), act_of(request), roles)
+        async with desk.ahead():
+            return desk
+
+    return dependency
+
+
+@asynccontextmanager
+async def system_unit(services: Services) -> AsyncIterator[Unit]:
+    """For what nobody asks for at this moment: background jobs."""
+    async with services.database.transaction() as session:
+        unit = Unit(session, services, Caller(SYSTEM, frozenset()), services.clock())
+        yield unit
     for callback in unit.after_commit:
         callback()
 
@@ -104,10 +188,15 @@ def unit_for(*roles: Role, is_recorded: bool = False) -> Callable[[Request], Asy
 
 
 OperatorUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR), scope="function")]
+RecordedOperatorUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR, is_recorded=True), scope="function")]
 CounterUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL), scope="function")]
 RecordedCounterUnit = Annotated[
     Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL, is_recorded=True), scope="function")
 ]
+OperatorDesk = Annotated[Desk, Depends(desk_for(Role.OPERATOR))]
+CounterDesk = Annotated[Desk, Depends(desk_for(Role.OPERATOR, Role.TERMINAL))]
 TerminalUnit = Annotated[Unit, Depends(unit_for(Role.TERMINAL), scope="function")]
 WalletUnit = Annotated[Unit, Depends(unit_for(Role.WALLET), scope="function")]
+HolderUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL, Role.WALLET), scope="function")]
+BankUnit = Annotated[Unit, Depends(unit_for(Role.BANK), scope="function")]
 VerifierUnit = Annotated[Unit, Depends(unit_for(Role.VERIFIER), scope="function")]

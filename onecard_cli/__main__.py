@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from onecard_cli import ROOT, card, catalog, demo, develop, doctor, hsm, services, sim, up
+from onecard_cli import ROOT, card, catalog, demo, develop, doctor, hsm, office_group, services, sim_police, up
 
 HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
 
@@ -28,8 +28,9 @@ app.command("check")(develop.check)
 app.command("bench")(develop.bench)
 for name, group in (
     ("card", card.card_app),
-    ("sim", sim.sim_app),
+    ("sim", sim_police.sim_app),
     ("issuance", services.issuance_app),
+    ("office", office_group.office_app),
     ("agent", services.agent_app),
     ("hsm", hsm.hsm_app),
     ("catalog", catalog.catalog_app),

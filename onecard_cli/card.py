@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecard_cli import card_account, card_apps, card_data, card_manage
+from onecard_cli import card_account, card_apps, card_data, card_manage, card_script
 from onecard_cli.desk import (
     AuthOption,
     Desk,
@@ -33,6 +33,7 @@ card_app.add_typer(card_manage.block_app, name="block")
 card_app.add_typer(card_account.account_app, name="account")
 card_data.register(card_app)
 card_apps.register(card_app)
+card_script.register(card_app)
 
 
 @card_app.command("read")
@@ -59,13 +60,14 @@ def read(
         names: dict[str, str] = {}
         if read_all:
             content = card.read_all(here.authenticator)
-            data |= {"files": content.files, "texts": content.texts, "refused": content.refused}
+            data |= {"files": content.files, "texts": content.texts, "refused": content.refused, "raw": content.raw}
             data["account"] = _account(card)
             names = _names(card)
     if as_json:
         print_json(data)
         return
     texts = data.pop("texts", {})
+    data.pop("raw", None)
     if read_all:
         for name, value in _flatten(data):
             print(f"{name}  {_label(names, name)}{value}{_text(texts, name)}")
@@ -196,14 +198,16 @@ def initialize_card(
     Example: ./onecard card initialize --region 110000 --generation 3.0
     """
     from cardlib.identity import reset_information
-    from cardlib.initialization import InitializationOrder, initialize
+    from cardlib.initialization import InitializationOrder, algorithm_of, initialize
+    from cardlib.key_set import current_set
     from cardlib.spec import Generation
     from onecard_cli.home import Home
 
     keys = Home.default().key_service()
     with desk(reader, "none", trace=trace) as here:
+        key_version = current_set(keys, algorithm_of(Generation(generation)))
         order = InitializationOrder(
-            secrets.token_bytes(16), Generation(generation), region, reset_information(here.atr)
+            secrets.token_bytes(16), Generation(generation), region, reset_information(here.atr), key_version
         )
         done = _run_script(initialize(order, keys), here, as_json=as_json)
     _print_run(done, as_json=as_json)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -15,6 +16,7 @@ from onecard_cli.output import CommandError
 
 if TYPE_CHECKING:
     from apdu.channel import Channel
+    from apdu.readers import CardConnection, ReaderService
     from cardlib.psam import PsamAuthenticator
     from cardlib.session import SocialSecurityCard
     from hsm.api import CardAuthenticator
@@ -31,6 +33,39 @@ LastTryOption = Annotated[
     bool, typer.Option("--use-last-try", help="允许用掉密码或密钥的最后一次 / spend the last try of PIN or key")
 ]
 
+recording_to: ContextVar[TextIO | None] = ContextVar("recording_to", default=None)
+"""Where the exchanges of the card are written, by `card record`."""
+
+
+class Seat:
+    """The card in one reader, powered and in a transaction of ours until `leave`."""
+
+    def __init__(self, readers: ReaderService, name: str) -> None:
+        self._readers = readers
+        self._name = name
+        self._stack = ExitStack()
+        self._connection = self._take()
+        self.atr, self.protocol = self._connection.atr, self._connection.protocol
+
+    def transmit(self, command: bytes) -> bytes:
+        return self._connection.transmit(command)
+
+    def reset(self) -> bytes:
+        """Power off and on: no state of a card outlives its connection. The ATR."""
+        self.leave()
+        self._connection = self._take()
+        return self._connection.atr
+
+    def leave(self) -> None:
+        self._stack.close()
+
+    def _take(self) -> CardConnection:
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._readers.connect(self._name))
+            stack.enter_context(connection.transaction())
+            self._stack = stack.pop_all()
+        return connection
+
 
 @dataclass(slots=True)
 class Desk:
@@ -42,6 +77,8 @@ class Desk:
     authenticator: CardAuthenticator | None
     psam: PsamAuthenticator | None = None
     use_last_try: bool = False
+    reset: Callable[[], bytes] | None = None
+    """Power the card off and on; returns the ATR."""
 
     def card(self) -> SocialSecurityCard:
         """A session whose guard remembers failed keys between runs of the command line."""
@@ -81,29 +118,50 @@ def _pick(names: list[str], wanted: str | None, *, psam: str | None) -> str:
 
 
 @contextmanager
-def desk(reader: str | None, auth: str, *, trace: bool, use_last_try: bool = False) -> Iterator[Desk]:
-    """Connect to the reader (and the PSAM's, named by ONECARD_PSAM_READER), in one transaction."""
+def desk(
+    reader: str | None, auth: str, *, trace: bool, use_last_try: bool = False, readers: ReaderService | None = None
+) -> Iterator[Desk]:
+    """Connect to the reader (and the PSAM's, named by ONECARD_PSAM_READER), in one transaction. `readers` are those of
+    `card_readers` where none are given."""
     from apdu.channel import TraceChannel
-    from apdu.pcsc import PcscReaders
     from cardlib.psam import PsamAuthenticator
+    from onecard_cli.readers import card_readers
 
-    readers = PcscReaders()
+    readers = readers or card_readers()
     names = readers.readers()
     psam_name = os.environ.get("ONECARD_PSAM_READER")
     psam_name = next((n for n in names if psam_name and psam_name in n), None)
-    with readers.connect(_pick(names, reader, psam=psam_name)) as connection, connection.transaction():
-        channel: Channel = TraceChannel(connection, sink=print if trace else None)
-        slot = readers.connect(psam_name) if psam_name and auth in ("auto", "psam") else None
-        try:
-            here = Desk(channel, connection.atr, connection.protocol, None, use_last_try=use_last_try)
-            if slot is not None:
-                here.authenticator = here.psam = PsamAuthenticator(slot, protocol=slot.protocol)
-            elif auth in ("auto", "keys"):
-                here.authenticator = _keys_if_any(required=auth == "keys")
-            yield here
-        finally:
-            if slot is not None:
-                slot.close()
+    with ExitStack() as stack:
+        seat = Seat(readers, _pick(names, reader, psam=psam_name))
+        stack.callback(seat.leave)
+        channel, reset = _recorded(seat)
+        traced = TraceChannel(channel, sink=print if trace else None)
+        here = Desk(traced, seat.atr, seat.protocol, None, use_last_try=use_last_try, reset=reset)
+        if psam_name and auth in ("auto", "psam"):
+            slot = readers.connect(psam_name)
+            stack.callback(slot.close)
+            here.authenticator = here.psam = PsamAuthenticator(slot, protocol=slot.protocol)
+        elif auth in ("auto", "keys"):
+            here.authenticator = _keys_if_any(required=auth == "keys")
+        yield here
+
+
+def _recorded(seat: Seat) -> tuple[Channel, Callable[[], bytes]]:
+    """The card's channel and its reset, written down where `recording_to` says so."""
+    from apdu.scripts.recording import RecordingChannel
+
+    stream = recording_to.get()
+    if stream is None:
+        return seat, seat.reset
+    recorder = RecordingChannel(seat, stream)
+    recorder.note_reset(seat.atr)
+
+    def reset() -> bytes:
+        atr = seat.reset()
+        recorder.note_reset(atr)
+        return atr
+
+    return recorder, reset
 
 
 def _keys_if_any(*, required: bool) -> SoftKeyService | None:

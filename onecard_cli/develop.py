@@ -51,17 +51,25 @@ def check() -> None:
 
 @reports_failures
 def bench(
-    only: Annotated[str | None, typer.Option(help="crypto, apdu, cards, readers")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="crypto, apdu, cards, flows, readers, ifd, wire, keys, fuzz, chaos, soak, production, issue, api"
+        ),
+    ] = None,
+    inputs: Annotated[int, typer.Option(min=1, help="fuzz：每个对象的输入数 / inputs for each target")] = 1_000_000,
+    seconds: Annotated[float, typer.Option(min=1, help="soak：每个后端的秒数 / seconds for each backend")] = 120,
     as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
 ) -> None:
-    """测量并与同类对比 / measure, each figure with its peer in the same run.
+    """测量并与同类对比；wire 以后的需点名 / measure, each figure with its peer in one run; those after wire, up to
+    minutes each, run only when named.
 
     \b
     Example: ./onecard bench --only crypto
     """
     from bench.run import run
 
-    run(only, as_json=as_json)
+    run(only, as_json=as_json, inputs=inputs, seconds=seconds)
 
 
 def _workers() -> str:

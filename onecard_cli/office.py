@@ -117,7 +117,7 @@ def blanks(
 
 @reports_failures
 def apply(
-    person_file: Annotated[Path, typer.Argument(help="申领人资料 JSON / applicant as JSON", exists=True)],
+    person_file: Annotated[Path, typer.Argument(help="申领人或整份申请 JSON / person or request", exists=True)],
     region: Annotated[str, typer.Option(help="发卡地区 / issuing region")],
     generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     key: Annotated[str | None, typer.Option(help="幂等键，重试时不变 / idempotency key, kept when retrying")] = None,
@@ -131,8 +131,9 @@ def apply(
     """
     import secrets
 
-    person = json.loads(person_file.read_text(encoding="utf-8"))
-    body = {"person": person, "region": region, "generation": generation}
+    given = json.loads(person_file.read_text(encoding="utf-8"))
+    request = given if "person" in given else {"person": given}
+    body = request | {"region": region, "generation": generation}
     with centre(url, client) as http:
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
         print_json(ask(http, "POST", "/v1/applications", json=body, headers=headers))
@@ -222,6 +223,9 @@ def validate(
 def issue(
     application_id: Annotated[str, typer.Argument(help="申领编号 / application")],
     reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
+    is_printed: Annotated[
+        bool | None, typer.Option("--print/--no-print", help="打不打卡面，默认有打印机就打 / print the face")
+    ] = None,
     agent: AgentOption = AGENT_URL,
 ) -> None:
     """给这份申领制卡：写入读卡器里的白卡 / personalise the blank in the reader for an application.
@@ -229,7 +233,8 @@ def issue(
     \b
     Example: ./onecard agent issue 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001
     """
-    _session(agent, reader, {"kind": "personalization", "application_id": application_id})
+    request = {"kind": "personalization", "application_id": application_id, "with_print": is_printed}
+    _session(agent, reader, request)
 
 
 @reports_failures
@@ -245,6 +250,45 @@ def initialize(
     Example: ./onecard agent initialize --region 110000
     """
     _session(agent, reader, {"kind": "initialization", "region": region, "generation": generation})
+
+
+@reports_failures
+def rewrite(
+    reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
+    agent: AgentOption = AGENT_URL,
+) -> None:
+    """把变更过的信息写入读卡器里的卡 / write the holder's changed data to the card in the reader.
+
+    \b
+    Example: ./onecard agent rewrite
+    """
+    _session(agent, reader, {"kind": "rewrite"})
+
+
+@reports_failures
+def pin_reset(
+    reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
+    agent: AgentOption = AGENT_URL,
+) -> None:
+    """重置社保密码，新密码在密码键盘或密码窗口输入 / set a new PIN, typed at the PIN pad or in the PIN window.
+
+    \b
+    Example: ./onecard agent pin-reset
+    """
+    _session(agent, reader, {"kind": "pin_reset"})
+
+
+@reports_failures
+def pin_unblock(
+    reader: Annotated[str | None, typer.Option(help="读卡器名称的一部分 / part of a reader's name")] = None,
+    agent: AgentOption = AGENT_URL,
+) -> None:
+    """解锁社保密码，密码不变 / give a locked PIN its tries back; the PIN stays.
+
+    \b
+    Example: ./onecard agent pin-unblock
+    """
+    _session(agent, reader, {"kind": "pin_unblock"})
 
 
 def _session(agent: str, reader: str | None, request: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecard_cli import office
+from onecard_cli import office, office_photo
 from onecard_cli.output import reports_failures
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ issuance_app.command("stock")(office.stock)
 issuance_app.command("numbers")(office.numbers)
 issuance_app.command("blanks")(office.blanks)
 issuance_app.command("apply")(office.apply)
+issuance_app.command("photo")(office_photo.upload)
 issuance_app.command("show")(office.show)
 issuance_app.command("write-off")(office.write_off)
 issuance_app.command("code")(office.code)
 issuance_app.command("validate")(office.validate)
 agent_app.command("issue")(office.issue)
 agent_app.command("initialize")(office.initialize)
+agent_app.command("rewrite")(office.rewrite)
+agent_app.command("pin-reset")(office.pin_reset)
+agent_app.command("pin-unblock")(office.pin_unblock)
 
 OWN_LOGGERS = ("apdu", "cardlib", "hsm", "issuance", "terminal_agent")
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="就绪后写入地址 / written when ready")]
@@ -73,6 +77,7 @@ def serve(
     from issuance.database import migrate
     from issuance.settings import Settings
     from onecard_cli.home import Home
+    from onecard_cli.sim_bank import simulated_bank
 
     log_to_stderr("%(message)s")
     home = Home.default()
@@ -80,7 +85,6 @@ def serve(
     given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     migrate(settings.database_url)
-    app = create_app(settings, home.key_service())
     listener = socket.socket(fileno=fd) if fd is not None else socket.create_server((settings.host, settings.port))
     listener.listen(512)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
@@ -92,8 +96,10 @@ def serve(
                 write_ready(ready_file, {"url": url})
                 print(f"issuance {url}", flush=True)
 
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2)
-    Server(config).run(sockets=[listener])
+    with home.keys_in_use() as keys:
+        app = create_app(settings, keys, bank=simulated_bank(home, settings))
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2)
+        Server(config).run(sockets=[listener])
 
 
 @issuance_app.command("migrate")
@@ -145,6 +151,11 @@ def run_agent(
     client_key: Annotated[Path | None, typer.Option(help="终端密钥文件 / the terminal's key file")] = None,
     psam_reader: Annotated[list[str] | None, typer.Option(help="PSAM 所在读卡器 / reader of the PSAM")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="允许的网页来源 / allowed web origin")] = None,
+    mt3_reader: Annotated[list[str] | None, typer.Option(help="MT3 读写器串口 / port of an MT3 reader")] = None,
+    id_card_module: Annotated[str | None, typer.Option(help="身份证模块串口 / port of the ID-card module")] = None,
+    scanner: Annotated[str | None, typer.Option(help="扫码器串口 / port of the QR scanner")] = None,
+    pin_pad: Annotated[str | None, typer.Option(help="密码键盘串口 / port of the PIN pad")] = None,
+    card_printer: Annotated[str | None, typer.Option(help="卡面打印机地址 / printer's bridge, host:port")] = None,
     readers: Annotated[str, typer.Option(help="auto, pcsc, vpcd")] = "auto",
     ready_file: ReadyFile = None,
 ) -> None:
@@ -166,6 +177,11 @@ def run_agent(
         "client_key": client_key,
         "psam_readers": tuple(psam_reader) if psam_reader else None,
         "allowed_origins": tuple(allow_origin) if allow_origin else None,
+        "mt3_readers": tuple(mt3_reader) if mt3_reader else None,
+        "id_card_module": id_card_module,
+        "scanner": scanner,
+        "pin_pad": pin_pad,
+        "card_printer": card_printer,
     }
     settings = AgentSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     service = reader_service(readers)
@@ -182,7 +198,9 @@ def reader_service(kind: str) -> ReaderService:
     """`pcsc`, or `vpcd`: slots that simulated cards plug into without a PC/SC service; `auto` takes what works."""
     from apdu.pcsc import PcscReaders, is_available
     from apdu.vpcd import VpcdReaders
+    from onecard_cli.readers import offered_ports
 
-    if kind == "pcsc" or (kind == "auto" and is_available()[0]):
+    ports = offered_ports()
+    if kind == "pcsc" or (kind == "auto" and not ports and is_available()[0]):
         return PcscReaders()
-    return VpcdReaders()
+    return VpcdReaders(ports) if ports else VpcdReaders()

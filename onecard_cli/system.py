@@ -28,8 +28,9 @@ from cardlib.failures import FailureCode
 from onecard_cli import ROOT
 from onecard_cli.home import Home
 from onecard_cli.output import CommandError
+from onecard_cli.personas import installed_psam
+from onecard_cli.sim_bank import SIMULATED
 from simulators.pcscd import PrivatePcscd
-from simulators.psam import SimPsam
 from simulators.vpcd import VirtualCard, VpcdLink
 
 START_TIMEOUT_S = 30.0
@@ -104,6 +105,7 @@ class System:
             "ONECARD_HOME": str(home.path),
             "PYTHONPATH": str(ROOT),
             "ONECARD_PASSPHRASE": home.passphrase(),
+            "ONECARD_ISSUANCE_BANK_URL": os.environ.get("ONECARD_ISSUANCE_BANK_URL", SIMULATED),
         }
         self.pcscd: PrivatePcscd | None = None
         self.issuance_url = ""
@@ -191,7 +193,9 @@ class System:
         register_clients(self.home, self.home.database_url, CLIENTS)
         self.agent.wait_ready()
         self._slots = self._slots or list(self.agent.facts["slots"])
-        self.plug(1, SimPsam(self.home.roots(), region=self.region))
+        sam = installed_psam(self.home, self.region)
+        self._stack.callback(sam.lock.close)
+        self.plug(1, sam.psam)
 
     def _spawn(self, name: str, *arguments: object) -> Service:
         ready, log = self.home.path / f"{name}.ready.json", self.home.path / f"{name}.log"

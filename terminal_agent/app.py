@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from apdu.readers import ReaderService
 from cardlib.client_auth import ClientAuth, ClientKey
-from terminal_agent import page, problems
+from terminal_agent import page, pin_page, problems
 from terminal_agent.agent import Agent
 from terminal_agent.centre import HttpIssuanceClient, IssuanceClient
 from terminal_agent.endpoints import PROBLEM_SCHEMA, router
@@ -47,6 +47,7 @@ def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: Iss
     app.state.agent = agent
     app.include_router(router)
     page.install(app, settings)
+    pin_page.install(app, agent.dialog)
     problems.install(app, router.routes)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, allowed_origins=settings.allowed_origins, ports=agent.ports)

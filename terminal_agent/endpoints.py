@@ -11,6 +11,8 @@ from fastapi import APIRouter, Body, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from terminal_agent.agent import Agent
+from terminal_agent.device_schemas import DeviceView, IdCardRequest, IdCardView, ScanRequest, ScanView
+from terminal_agent.id_cards import id_card_view
 from terminal_agent.problems import MEDIA_TYPE
 from terminal_agent.schemas import (
     AgentInfo,
@@ -22,9 +24,12 @@ from terminal_agent.schemas import (
     ReaderView,
     ReadRequest,
 )
+from terminal_agent.settlement_schemas import SettlementsView
 
 HEARTBEAT_S = 15
 _DEFAULT_READ = ReadRequest()
+_DEFAULT_ID_CARD = IdCardRequest()
+_DEFAULT_SCAN = ScanRequest()
 RECONNECT_MS = 1000
 PROBLEM_SCHEMA = "#/components/schemas/Problem"
 
@@ -74,6 +79,41 @@ async def basic_information(
     request: Request, name: str, body: Annotated[ReadRequest, Body()] = _DEFAULT_READ
 ) -> BasicInformationView:
     return await _agent(request).desk.read_basic(name, authenticate=body.authenticate, masked=body.masked)
+
+
+@router.get("/v1/devices", summary="All configured serial devices with their state", tags=["devices"])
+async def devices(request: Request) -> list[DeviceView]:
+    return [DeviceView.of(device) for device in _agent(request).device_list()]
+
+
+@router.post(
+    "/v1/id-card/read",
+    summary="Read the ID card on the ID-card module, waiting for one",
+    responses=_problems(404, 409, 422, 502, 503, 504),
+    tags=["devices"],
+)
+async def id_card(request: Request, body: Annotated[IdCardRequest, Body()] = _DEFAULT_ID_CARD) -> IdCardView:
+    return id_card_view(await _agent(request).devices.read_id_card(body.wait_s))
+
+
+@router.post(
+    "/v1/scanner/wait",
+    summary="The next code the QR scanner sees, waiting a bounded time",
+    responses=_problems(404, 422),
+    tags=["devices"],
+)
+async def scan(request: Request, body: Annotated[ScanRequest, Body()] = _DEFAULT_SCAN) -> ScanView:
+    found = await _agent(request).devices.wait_scan(body.timeout_s)
+    return ScanView(text=found.text if found else None, at=found.at if found else None)
+
+
+@router.get(
+    "/v1/settlements",
+    summary="Medical settlements of this terminal, interrupted ones and what became of them",
+    tags=["cards"],
+)
+async def settlements(request: Request) -> SettlementsView:
+    return await _agent(request).driver.settlements.views()
 
 
 @router.post(

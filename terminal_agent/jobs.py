@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 from apdu.errors import CardAbsentError
+from cardlib.driver_session import EnteredPin
 from cardlib.wire import SessionStart
 from terminal_agent.centre import IssuanceClient
 from terminal_agent.hub import EventHub
-from terminal_agent.problems import NoCentreError, UnknownJobError
+from terminal_agent.printer import PrinterDesk
+from terminal_agent.problems import DeviceNotConfiguredError, NoCentreError, UnknownJobError
 from terminal_agent.registry import Reader, ReaderRegistry
 from terminal_agent.relay import Job, JobState, Relay
 from terminal_agent.schemas import CardSessionRequest, JobView
@@ -25,8 +28,16 @@ class JobService:
     """Starts, finds and cancels jobs; progress goes to the hub without personal data."""
 
     def __init__(
-        self, registry: ReaderRegistry, hub: EventHub, settings: AgentSettings, centre: IssuanceClient | None
+        self,
+        registry: ReaderRegistry,
+        hub: EventHub,
+        settings: AgentSettings,
+        centre: IssuanceClient | None,
+        printer: PrinterDesk,
+        ask_pin: Callable[[str], EnteredPin],
     ) -> None:
+        self._ask_pin = ask_pin
+        self._printer = printer
         self._registry = registry
         self._hub = hub
         self._settings = settings
@@ -39,7 +50,7 @@ class JobService:
         return self._centre is not None
 
     def start(self, request: CardSessionRequest) -> Job:
-        """Raises NoCentreError, UnknownReaderError, CardAbsentError, ReaderBusyError."""
+        """Raises NoCentreError, UnknownReaderError, CardAbsentError, ReaderBusyError, DeviceNotConfiguredError."""
         if self._centre is None:
             raise NoCentreError("no issuance service is configured")
         reader = self._registry.get(request.reader)
@@ -51,16 +62,26 @@ class JobService:
             generation=request.generation,
             application_id=request.application_id,
             region=request.region,
+            can_print=self._prints(request),
         )
         self._registry.take(reader)
         job = Job(id=secrets.token_urlsafe(12), reader=reader.name, request=wire)
         self._jobs[job.id] = job
-        relay = Relay(job, reader, self._registry, self._centre, self._settings, self._report)
+        relay = Relay(
+            job, reader, self._registry, self._centre, self._settings, self._report, self._printer, self._ask_pin
+        )
         task = asyncio.create_task(relay.run(), name=f"card session {job.id}")
         task.add_done_callback(lambda _: self._finished(job, reader))
         self._tasks[job.id] = task
         self._forget_old()
         return job
+
+    def _prints(self, request: CardSessionRequest) -> bool:
+        """As the request says; where it says nothing, every card is printed that can be."""
+        if request.with_print and not self._printer.is_configured:
+            raise DeviceNotConfiguredError("no card printer is configured")
+        is_wanted = self._printer.is_configured if request.with_print is None else request.with_print
+        return is_wanted and request.kind == "personalization"
 
     def get(self, job_id: str) -> Job:
         job = self._jobs.get(job_id)

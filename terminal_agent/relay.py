@@ -18,9 +18,20 @@ from enum import StrEnum
 
 from apdu.channel import Channel, CountingChannel, TraceChannel, follow_up
 from apdu.errors import CardAbsentError, CardRemovedError, CardUnsupportedError, ReaderLostError, TransportError
+from cardlib import crash_points
+from cardlib.driver_session import EnteredPin
 from cardlib.failures import FailureCode, describe, failure_of
-from cardlib.wire import BatchResponses, CommandBatch, SessionOutcome, SessionReply, SessionStart, sw_matches
+from cardlib.wire import (
+    BatchResponses,
+    CommandBatch,
+    PrintOrder,
+    SessionOutcome,
+    SessionReply,
+    SessionStart,
+    sw_matches,
+)
 from terminal_agent.centre import CentreUnreachableError, IssuanceClient
+from terminal_agent.printer import PrinterDesk
 from terminal_agent.registry import HeldCard, Reader, ReaderRegistry
 from terminal_agent.settings import AgentSettings
 
@@ -36,6 +47,7 @@ LOG = logging.getLogger("terminal_agent.relay")
 class JobState(StrEnum):
     RUNNING = "running"
     AWAITING_CARD = "awaiting_card"
+    AWAITING_PRINTER = "awaiting_printer"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -91,7 +103,11 @@ class Relay:
         centre: IssuanceClient,
         settings: AgentSettings,
         report: Callable[[Job], None],
+        printer: PrinterDesk,
+        ask_pin: Callable[[str], EnteredPin],
     ) -> None:
+        self._ask_pin = ask_pin
+        self._printer = printer
         self._job = job
         self._reader = reader
         self._registry = registry
@@ -107,6 +123,7 @@ class Relay:
         """
         job = self._job
         try:
+            await self._type_pin()
             outcome = await self._sessions()
         except asyncio.CancelledError:
             job.state = JobState.CANCELLED
@@ -129,10 +146,24 @@ class Relay:
                 code = FailureCode.__members__.get(outcome.failure or "", FailureCode.INTERNAL)
                 self._fail(code, outcome.detail)
         finally:
+            job.request = job.request.model_copy(update={"pin": None})
             job.finished_at = time.time()
 
+    async def _type_pin(self) -> None:
+        """The holder types the new PIN before the card is touched; it is forgotten when the job ends."""
+        if self._job.request.kind != "pin_reset":
+            return
+        self._say("请持卡人输入新密码", "The holder types the new PIN")
+        with await asyncio.to_thread(self._ask_pin, self._reader.name) as pin:
+            self._job.request = self._job.request.model_copy(update={"pin": pin.digits})
+
     async def _sessions(self) -> SessionOutcome:
-        """Sessions one after the other until one ends with the card still there."""
+        """Sessions one after the other until one ends with the card still there.
+
+        The printer is looked at first: a card is not begun that could not be finished.
+        """
+        if self._job.request.can_print:
+            await self._printer.ready(self._wait_for_printer)
         while True:
             self._job.sessions += 1
             try:
@@ -150,12 +181,15 @@ class Relay:
                 if card.connection.atr != self._atr:
                     raise _CardGoneError(CardRemovedError("another card is in the reader"), seen)
                 reply = await self._patiently(lambda: self._centre.start(self._job.request))
+                crash_points.reach("relay.started")
                 while reply.batch is not None:
                     reply = await self._relay(card, reply.batch)
         except CardUnsupportedError:
             raise
         except TransportError as exc:
             raise _CardGoneError(exc, seen) from exc
+        while reply.print_order is not None:
+            reply = await self._print(reply.print_order)
         if reply.outcome is None:
             raise _JobFailedError(FailureCode.INTERNAL, "the centre sent neither batch nor outcome")
         return reply.outcome
@@ -184,8 +218,30 @@ class Relay:
             job.apdus += counter.apdus
             job.bytes_sent += counter.bytes_sent
             job.bytes_received += counter.bytes_received
+        crash_points.reach("relay.batch")
         answer = BatchResponses(session_id=batch.session_id, sequence=batch.sequence, responses=responses)
-        return await self._patiently(lambda: self._centre.answer(answer))
+        reply = await self._patiently(lambda: self._centre.answer(answer))
+        crash_points.reach("relay.answered")
+        return reply
+
+    async def _print(self, order: PrintOrder) -> SessionReply:
+        """The card's own reader is free meanwhile: it may travel to the print head."""
+        self._job.step, self._job.steps = order.step, order.steps
+        self._say(order.text_zh, order.text_en)
+        report = await self._printer.print(order, self._wait_for_printer)
+        crash_points.reach("relay.printed")
+        reply = await self._patiently(lambda: self._centre.report_print(report))
+        crash_points.reach("relay.reported")
+        return reply
+
+    def _wait_for_printer(self, failure: FailureCode | None) -> None:
+        if failure is None:
+            self._job.state = JobState.RUNNING
+            self._say("打印机好了，接着办", "The printer is ready, going on")
+            return
+        self._job.state = JobState.AWAITING_PRINTER
+        words = describe(failure)
+        self._say(words.text_zh, words.text_en)
 
     async def _patiently(self, request: Callable[[], Awaitable[SessionReply]]) -> SessionReply:
         """Repeat a request that found no centre, with growing pauses, until the deadline."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from cardlib.failures import FailureCode, describe
 from cardlib.identity import mask_card_number, mask_id
 from cardlib.session import BasicInformation
-from cardlib.wire import HexId, RegionCode
+from cardlib.wire import HexId, RegionCode, SessionKind
 from terminal_agent.problems import problem_document
 from terminal_agent.registry import Reader, ReaderState
 from terminal_agent.relay import Job, JobState
@@ -55,7 +55,7 @@ class ReaderView(Body):
 
 
 class AgentInfo(Body):
-    """`terminal_number` is null without a PSAM."""
+    """`terminal_number` is null without a PSAM; `is_pin_wanted`: a program waits for the PIN dialog at `/pin`."""
 
     model_config = _example(
         name="OneCard terminal agent",
@@ -65,6 +65,7 @@ class AgentInfo(Body):
         terminal_number="990100000001",
         has_centre=True,
         is_reader_service_lost=False,
+        is_pin_wanted=False,
         http_port=12343,
         ws_port=12342,
         jobs=[_JOB],
@@ -77,6 +78,7 @@ class AgentInfo(Body):
     terminal_number: str | None
     has_centre: bool
     is_reader_service_lost: bool
+    is_pin_wanted: bool
     http_port: int | None
     ws_port: int | None
     jobs: list[str]
@@ -159,15 +161,20 @@ class BasicInformationView(Body):
 
 
 class CardSessionRequest(Body):
-    """A remote card session, as `cardlib.wire.SessionStart` without the ATR, which the agent reads itself."""
+    """A remote card session, as `cardlib.wire.SessionStart` without the ATR, which the agent reads itself.
+
+    A `pin_reset` asks the holder for the new PIN at the terminal itself. `with_print` says whether the card's face is
+    printed after it was written; null: where a printer is configured.
+    """
 
     model_config = _example(reader=_READER, kind="initialization", region="110000", generation="3.0")
 
     reader: ReaderName
-    kind: Literal["initialization", "personalization"]
+    kind: SessionKind
     application_id: HexId | None = None
     generation: Literal["2.0", "3.0"] = "3.0"
     region: RegionCode | None = None
+    with_print: bool | None = None
 
     @model_validator(mode="after")
     def _has_subject(self) -> Self:

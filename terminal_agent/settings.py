@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from apdu.errors import EncodingError
+from apdu.serial import mt3
+from apdu.serial.mt3 import Form, Slot
+from apdu.serial.pinpad import TOTAL_S
+from apdu.serial.port import DEFAULT_BAUD
+from apdu.serial.scanner import MAX_SCAN, SCANNER_BAUD, Framing
 
 _ORIGIN = re.compile(
     r"(https?)://((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)(?::(\d{1,5}))?"
@@ -42,6 +49,43 @@ Origin = Annotated[str, AfterValidator(checked_origin)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
+Port = Annotated[str, Field(min_length=1, max_length=256)]
+HostPort = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):[0-9]{1,5}$")]
+Baud = Annotated[int, Field(ge=1200, le=921600)]
+URL_PLACE = "{url}"
+
+
+class Mt3Reader(BaseModel):
+    """One MT3 reader: its port, speed, frame form and slots in use. A bare string is a port with all else as usual."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    port: Port
+    baud: Baud = DEFAULT_BAUD
+    form: Form = Form.SPLIT
+    slots: tuple[Slot, ...] = Field(default=(Slot.USER, Slot.SAM1), min_length=1)
+    label: str = Field(default="", max_length=32)
+
+    @model_validator(mode="after")
+    def _has_its_slots(self) -> Self:
+        for slot in self.slots:
+            try:
+                mt3.power_on(slot, self.form)
+            except EncodingError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+
+def _mt3_reader(value: Any) -> Any:
+    return {"port": value} if isinstance(value, str) else value
+
+
+def _with_place(command: tuple[str, ...]) -> tuple[str, ...]:
+    if command and not any(URL_PLACE in word for word in command):
+        raise ValueError(f"the command names no {URL_PLACE}")
+    return command
+
+
 class AgentSettings(BaseSettings):
     """Times are in seconds. A port of 0 means any free one; the bound ports are reported at start.
 
@@ -59,9 +103,26 @@ class AgentSettings(BaseSettings):
     client_key: Path | None = None
     psam_readers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     device_number: str = Field(default="ONECARD00001", pattern=r"^[0-9A-Za-z]{1,32}$")
-    pin_pad: str | None = Field(default=None, min_length=1)
+    terminal_number: str = Field(default="000000000000", pattern=r"^[0-9]{12}$")
+    """终端机编号 where no PSAM gives one."""
+    pin_pad: Port | None = None
     """Serial port of a PIN pad in one housing with the reader: its PIN blocks come in clear (draft P8, 6.4.4.4)."""
-    pin_pad_baud: int = Field(default=115200, ge=1200, le=921600)
+    pin_pad_baud: Baud = DEFAULT_BAUD
+    pin_dialog: bool = True
+    """Without a PIN pad, PINs are typed in the agent's own page."""
+    pin_dialog_s: int = Field(default=TOTAL_S, ge=5, le=75)
+    pin_dialog_command: Annotated[tuple[str, ...], AfterValidator(_with_place)] = ()
+    """Program and arguments that show the dialog; `{url}` stands for its address, which works once."""
+    mt3_readers: tuple[Annotated[Mt3Reader, BeforeValidator(_mt3_reader)], ...] = ()
+    id_card_module: Port | None = None
+    id_card_baud: Baud = DEFAULT_BAUD
+    scanner: Port | None = None
+    scanner_baud: Baud = SCANNER_BAUD
+    scanner_framing: Framing = Framing.LINES
+    scanner_max_bytes: int = Field(default=MAX_SCAN, ge=1, le=MAX_SCAN)
+    card_printer: HostPort | None = None
+    """Address of the printer's bridge (`terminal_agent.printer_link`); without one, cards are not printed here."""
+    printer_wait_s: Seconds = 600.0
     debit_journal: Path | None = None
     hsm_addresses: dict[str, str] = Field(default_factory=dict)
     wait_for_card_s: Seconds = 120.0

@@ -1,80 +1,105 @@
-"""What is checked before an application is taken: every value must be one the card can hold.
+"""What is checked before an application is taken: every error at once, each with field, rule and remedy.
 
-Messages name the field and the rule, never the value.
+Nothing here quotes a value.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
-from cardlib.codec import CodecError, encode_value, split_name
-from cardlib.identity import SocialSecurityNumber
+from cardlib.codec import CodecError, encode_value
 from cardlib.personalization import check_items
 from cardlib.spec import Generation, load
-from issuance.applications.schemas import ApplicationRequest
+from issuance.applications.schemas import ApplicationRequest, Delivery
 from issuance.clock import age_on
+from issuance.input_rules import FieldError
+from issuance.persons.checks import PersonChecker, parse_date
 from issuance.persons.schemas import PersonData
-from issuance.problems import ProblemError
-from issuance.rules import RulePack
+from issuance.problems import bad_input
+from issuance.rules import Rules
 
 _PERSON_TAGS = {"sex": "0A", "ethnic_group": "0B", "birthplace": "0C", "birth_date": "0D"}
 
 
-def check_person(person: PersonData, today: date) -> PersonData:
-    """The person in the form to be stored. Raises IdentityError and ProblemError INPUT_INVALID."""
-    number = SocialSecurityNumber.parse(person.social_security_number)
-    born = _real_date(person.birth_date)
-    if born > today:
-        raise _bad("birth_date", "lies in the future")
-    if number.birth_date is not None and number.birth_date != born:
-        raise _bad("birth_date", "does not agree with the social security number")
-    if number.sex and person.sex not in (number.sex, "9"):
-        raise _bad("sex", "does not agree with the social security number")
-    name = person.name.strip()
-    if not name:
-        raise _bad("name", "is empty")
-    try:
-        split_name(name)
-    except CodecError as error:
-        raise _bad(
-            "name", "cannot be written to the card: longer than 50 bytes or with a character it lacks"
-        ) from error
-    return person.model_copy(update={"social_security_number": number.number, "name": name})
+def check_request(request: ApplicationRequest, rules: Rules, today: date) -> tuple[PersonData, list[FieldError]]:
+    """The person in the form to be stored, and everything that is wrong with the request."""
+    checker = PersonChecker(today)
+    person = checker.person(request.person)
+    checker.guardian(
+        request.guardian,
+        birth_date=request.person.birth_date,
+        number=request.person.social_security_number,
+        guardian_age=rules.guardian_age,
+    )
+    checker.agent(request.agent, request.person)
+    check_delivery(request.delivery, rules, checker)
+    check_codes(request.person, request.generation, checker, "body.person")
+    _check_items(request, checker)
+    _check_photo(request, rules, today, checker)
+    if request.accepted_region not in (None, request.region) and not rules.cross_province_allowed:
+        checker.add("body.accepted_region", "cross_province")
+    return person, checker.errors
 
 
-def check_card_data(request: ApplicationRequest) -> None:
-    """Codes and items fit their places on a card of this generation. Raises ProblemError INPUT_INVALID."""
-    file = load(request.generation).ef("SSSEEF06")
+def checked(request: ApplicationRequest, rules: Rules, today: date) -> PersonData:
+    """The person in the form to be stored. Raises INPUT_INVALID with every field that is wrong."""
+    person, errors = check_request(request, rules, today)
+    if errors:
+        raise bad_input(*errors)
+    return person
+
+
+def card_class_for(request: ApplicationRequest, rules: Rules, today: date) -> str:
+    """Of a request that was checked."""
+    born = parse_date(request.person.birth_date) or today
+    return request.card_class or rules.card_class(age_on(born, today))
+
+
+def check_delivery(delivery: Delivery, rules: Rules, checker: PersonChecker) -> None:
+    if delivery.way != "post":
+        return
+    if not rules.post_allowed:
+        checker.add("body.delivery.way", "delivery_post")
+    for name in ("recipient", "telephone", "address"):
+        if getattr(delivery, name) is None:
+            checker.add(f"body.delivery.{name}", "delivery_address")
+    if delivery.telephone is not None:
+        checker.telephone(delivery.telephone, "body.delivery.telephone")
+
+
+def check_codes(person: Any, generation: str, checker: PersonChecker, prefix: str) -> None:
+    """The codes of whoever `person` is fit their places on a card of this generation."""
+    file = load(generation).ef("SSSEEF06")
     for field, tag in _PERSON_TAGS.items():
         try:
-            encode_value(file.item(tag), getattr(request.person, field))
-        except CodecError as error:
-            raise _bad(field, "has a value that its place on the card cannot hold") from error
+            encode_value(file.item(tag), getattr(person, field))
+        except CodecError:
+            if parse_date(person.birth_date) is not None or field != "birth_date":
+                checker.add(f"{prefix}.{field}", "card_code")
+
+
+def _check_items(request: ApplicationRequest, checker: PersonChecker) -> None:
     for path, values in request.items.items():
-        _check_items(request, f"items.{path}", {path: {}}, "is not a file that an application fills")
+        if not _fits(request, {path: {}}):
+            checker.add(f"body.items.{path}", "item_file")
+            continue
         for tag, value in values.items():
-            rule = "is unknown, or has a value or more values than its place on the card can hold"
-            _check_items(request, f"items.{path}.{tag}", {path: {tag: value}}, rule)
+            if not _fits(request, {path: {tag: value}}):
+                checker.add(f"body.items.{path}.{tag}", "item_value")
 
 
-def card_class_for(request: ApplicationRequest, pack: RulePack, today: date) -> str:
-    return request.card_class or pack.card_class(age_on(_real_date(request.person.birth_date), today))
+def _check_photo(request: ApplicationRequest, rules: Rules, today: date, checker: PersonChecker) -> None:
+    born = parse_date(request.person.birth_date)
+    if request.photo_id is not None or request.channel not in rules.photo_required_channels or born is None:
+        return
+    if age_on(born, today) >= rules.photo_required_age:
+        checker.add("body.photo_id", "photo_missing", expected=rules.photo_required_age)
 
 
-def _check_items(request: ApplicationRequest, field: str, items: dict[str, dict[str, Any]], rule: str) -> None:
+def _fits(request: ApplicationRequest, items: dict[str, dict[str, Any]]) -> bool:
     try:
         check_items(Generation(request.generation), items)
-    except CodecError as error:
-        raise _bad(field, rule) from error
-
-
-def _real_date(text: str) -> date:
-    try:
-        return datetime.strptime(text, "%Y%m%d").date()
-    except ValueError:
-        raise _bad("birth_date", "is no date") from None
-
-
-def _bad(field: str, rule: str) -> ProblemError:
-    return ProblemError("INPUT_INVALID", f"{field} {rule}")
+    except CodecError:
+        return False
+    return True

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, Index, LargeBinary, String, text
+from sqlalchemy import Boolean, CheckConstraint, Date, ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
 
 _OPEN = text("state NOT IN ('enabled', 'rejected', 'written_off')")
+_OPEN_CASE = text("case_step IS NOT NULL")
 
 
 class ApplicationRow(Base):
-    """`reset_information`, `card_number` and the dates are set together when blank and number are reserved."""
+    """`reset_information`, `card_number` and the dates are set together when blank and number are reserved.
+
+    `accepted_region` is where the application was handed in, null for the issuing region itself; `sealed_parties`
+    holds guardian, agent and postal address. `case_*` tell who is to finish the step that was begun and is not done,
+    until when, and, once it is stuck, the FailureCode why.
+    """
 
     __tablename__ = "applications"
     __table_args__ = (
@@ -23,6 +29,7 @@ class ApplicationRow(Base):
             name="state",
         ),
         Index("uq_applications_open_person", "person_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+        Index("ix_applications_case", "case_deadline", "id", sqlite_where=_OPEN_CASE, postgresql_where=_OPEN_CASE),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -32,10 +39,21 @@ class ApplicationRow(Base):
     card_class: Mapped[str] = mapped_column(String(1))
     state: Mapped[str] = mapped_column(String(16))
     sealed_items: Mapped[bytes] = mapped_column(LargeBinary)
+    kind: Mapped[str] = mapped_column(String(24), default="new")
+    channel: Mapped[str] = mapped_column(String(8), default="counter")
+    accepted_region: Mapped[str | None] = mapped_column(String(6))
+    delivery: Mapped[str] = mapped_column(String(8), default="counter")
+    with_ecard: Mapped[bool] = mapped_column(Boolean, default=True)
+    photo_id: Mapped[str | None] = mapped_column(ForeignKey("photos.id"))
+    sealed_parties: Mapped[bytes | None] = mapped_column(LargeBinary)
     reset_information: Mapped[str | None] = mapped_column(ForeignKey("blanks.reset_information"))
     card_number: Mapped[str | None] = mapped_column(ForeignKey("card_numbers.number"))
     issue_date: Mapped[date | None] = mapped_column(Date)
     expiry_date: Mapped[date | None] = mapped_column(Date)
+    case_step: Mapped[str | None] = mapped_column(String(16))
+    case_reason: Mapped[str | None] = mapped_column(String(64))
+    case_owner: Mapped[str | None] = mapped_column(String(64))
+    case_deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(ForeignKey("clients.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -45,7 +63,9 @@ class ApplicationStepRow(Base):
     """One thing that happened to an application; rows are only added. A stuck step names owner and deadline."""
 
     __tablename__ = "application_steps"
-    __table_args__ = (CheckConstraint("status IN ('started', 'done', 'stuck', 'failed', 'undone')", name="status"),)
+    __table_args__ = (
+        CheckConstraint("status IN ('started', 'done', 'stuck', 'failed', 'undone', 'skipped')", name="status"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     application_id: Mapped[str] = mapped_column(ForeignKey("applications.id"), index=True)
@@ -56,3 +76,36 @@ class ApplicationStepRow(Base):
     reason: Mapped[str | None] = mapped_column(String(64))
     owner: Mapped[str | None] = mapped_column(String(64))
     deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ReturnRow(Base):
+    """What came back from a card that was written and read back (回盘): kept before anything else is tried with it."""
+
+    __tablename__ = "application_returns"
+    __table_args__ = (CheckConstraint("print_state IN ('ordered', 'printed', 'skipped')", name="print_state"),)
+
+    application_id: Mapped[str] = mapped_column(ForeignKey("applications.id"), primary_key=True)
+    reset_information: Mapped[str] = mapped_column(String(26))
+    card_number: Mapped[str] = mapped_column(String(9))
+    identification_code: Mapped[str] = mapped_column(String(32))
+    key_version: Mapped[int]
+    print_job: Mapped[str] = mapped_column(String(32))
+    print_state: Mapped[str] = mapped_column(String(16))
+    read_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class PaymentRow(Base):
+    """The fee of an application. `reason` is why the fee system refused what was asked last."""
+
+    __tablename__ = "application_payments"
+    __table_args__ = (
+        CheckConstraint("state IN ('registering', 'registered', 'cancelling', 'cancelled')", name="state"),
+    )
+
+    application_id: Mapped[str] = mapped_column(ForeignKey("applications.id"), primary_key=True)
+    amount_fen: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(64))
+    updated_by: Mapped[str] = mapped_column(String(64))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow, ApplicationStepRow
-from issuance.applications.schemas import Step, StepStatus
+from issuance.applications.schemas import ApplicationState, Step, StepStatus
 from issuance.database import ROW_LOCK, add_unless_taken
 
 _FINAL_STATES = ("enabled", "rejected", "written_off")
@@ -35,6 +35,16 @@ class ApplicationRepository:
         )
         return found
 
+    async def waiting_for_identity(self, before: datetime, limit: int) -> list[tuple[str, str]]:
+        """Ids of applications and persons whose identity was last asked for before then, in vain; oldest first."""
+        query = (
+            select(ApplicationRow.id, ApplicationRow.person_id)
+            .where(ApplicationRow.state == ApplicationState.SUBMITTED.value, ApplicationRow.updated_at <= before)
+            .order_by(ApplicationRow.updated_at)
+            .limit(limit)
+        )
+        return [(row[0], row[1]) for row in await self._session.execute(query)]
+
     async def add_step(
         self,
         application_id: str,
@@ -47,6 +57,7 @@ class ApplicationRepository:
         owner: str | None = None,
         deadline: datetime | None = None,
     ) -> None:
+        """Stored in order with the next flush: steps of one request go to the database together."""
         self._session.add(
             ApplicationStepRow(
                 application_id=application_id,
@@ -59,9 +70,9 @@ class ApplicationRepository:
                 deadline=deadline,
             )
         )
-        await self._session.flush()
 
     async def steps(self, application_id: str) -> list[ApplicationStepRow]:
+        await self._session.flush()
         query = (
             select(ApplicationStepRow)
             .where(ApplicationStepRow.application_id == application_id)

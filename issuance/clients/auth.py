@@ -14,7 +14,8 @@ from issuance.audit.refusals import record_refusal
 from issuance.clients.models import ClientRow
 from issuance.clients.repository import ClientRepository
 from issuance.clients.schemas import Role
-from issuance.problems import ProblemError
+from issuance.input_rules import field_error
+from issuance.problems import ProblemError, bad_input
 
 if TYPE_CHECKING:
     from issuance.services import Services
@@ -59,11 +60,11 @@ async def authenticate(request: Request, services: Services) -> Caller:
         raise ProblemError("CLIENT_UNKNOWN", "Authorization: Bearer with a client assertion is needed")
     clerk = request.headers.get(CLERK_HEADER, "")
     if clerk and not _CLERK.fullmatch(clerk):
-        raise ProblemError("INPUT_INVALID", f"{CLERK_HEADER} holds letters, digits, '.', '_' and '-' only")
+        raise bad_input(field_error(f"header.{CLERK_HEADER}", "clerk_header"))
     body = await request.body()
     now = services.clock()  # only now: whoever holds the body open must not stop the assertion from expiring
     claimed = issuer_of(token)
-    async with services.database.transaction(is_reading=True) as session:
+    async with services.database.look() as session:
         row = await ClientRepository(session).get(claimed)
     try:
         known = await _prove(request, services, token, body, row, now)

@@ -20,12 +20,16 @@ _EXAMPLE_JWK: JsonDict = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7T
 
 
 class Role(StrEnum):
-    """What a client may do. A clerk's workplace is an operator; a kiosk or counter reader is a terminal."""
+    """What a client may do. A clerk's workplace is an operator; a kiosk or counter reader is a terminal.
+
+    A bank sends notices about accounts.
+    """
 
     OPERATOR = "operator"
     TERMINAL = "terminal"
     WALLET = "wallet"
     VERIFIER = "verifier"
+    BANK = "bank"
 
 
 class ClientRegistration(Message):

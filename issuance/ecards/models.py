@@ -15,7 +15,7 @@ class EcardRow(Base):
 
     __tablename__ = "ecards"
     __table_args__ = (
-        CheckConstraint("state IN ('active', 'locked', 'cancelled')", name="state"),
+        CheckConstraint("state IN ('active', 'suspended', 'locked', 'cancelled')", name="state"),
         CheckConstraint("level IN (1, 2)", name="level"),
     )
 

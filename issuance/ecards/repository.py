@@ -22,8 +22,11 @@ class EcardRepository:
     async def get(self, ecard_no: str, *, is_locking: bool = False) -> EcardRow | None:
         return await self._session.get(EcardRow, ecard_no, with_for_update=ROW_LOCK if is_locking else None)
 
-    async def of_card(self, card_number: str) -> EcardRow | None:
-        found: EcardRow | None = await self._session.scalar(select(EcardRow).where(EcardRow.card_number == card_number))
+    async def of_card(self, card_number: str, *, is_locking: bool = False) -> EcardRow | None:
+        query = select(EcardRow).where(EcardRow.card_number == card_number)
+        if is_locking:
+            query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+        found: EcardRow | None = await self._session.scalar(query)
         return found
 
 

@@ -32,7 +32,10 @@ class EcardService:
         self._codes = CodeRepository(unit.session)
 
     async def create(self, card: CardRow) -> str:
-        """The electronic card of a card just enabled, level 1; returns its number."""
+        """The electronic card of a card just enabled, level 1, or the one it took over; returns its number."""
+        moved = await self._ecards.of_card(card.card_number)
+        if moved is not None:
+            return moved.ecard_no
         row = EcardRow(
             ecard_no=secrets.token_hex(16),
             card_number=card.card_number,

@@ -41,7 +41,7 @@ class PersonRepository:
 
     async def data(self, person_id: str) -> PersonData:
         row = await self._session.get_one(PersonRow, person_id)
-        return PersonData.model_validate(self._sealer.unseal(row.sealed, _context(row.id)))
+        return PersonData.model_validate(self._sealer.unseal(row.sealed, person_context(row.id)))
 
     async def _add(self, data: PersonData, now: datetime) -> PersonRow | None:
         person_id = uuid.uuid4().hex
@@ -55,8 +55,8 @@ class PersonRepository:
         return row if await add_unless_taken(self._session, row) else None
 
     def _seal(self, person_id: str, data: PersonData) -> bytes:
-        return self._sealer.seal(data.model_dump(), _context(person_id))
+        return self._sealer.seal(data.model_dump(), person_context(person_id))
 
 
-def _context(person_id: str) -> str:
+def person_context(person_id: str) -> str:
     return f"persons:{person_id}"

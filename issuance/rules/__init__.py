@@ -1,11 +1,17 @@
-"""Rule packs: everything that differs by place, one TOML file per province (R2.9)."""
+"""Rule packs: everything that differs by place and day, one TOML file per province (R2.9)."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from issuance.rules.loading import PackError, read_pack
+from issuance.rules.pack import Fees, Institution, PhotoProfile, Rules
+
+__all__ = ["Fees", "PackError", "PhotoProfile", "RuleBook", "RuleError", "RulePack", "RulePackInvalidError", "Rules"]
 
 _DIRECTORY = Path(__file__).parent
 
@@ -17,36 +23,40 @@ class RuleError(Exception):
 
 
 class RulePackInvalidError(RuleError):
-    """A rule pack file is wrong; names file and field."""
+    """Rule packs are wrong: every error with file, line, field, rule and remedy."""
 
-    failure: ClassVar[str] = "INTERNAL"
+    failure: ClassVar[str] = "RULES_INVALID"
+
+    def __init__(self, errors: Sequence[PackError]) -> None:
+        super().__init__("\n  ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
 
 
 @dataclass(frozen=True, slots=True)
 class RulePack:
-    """Rules of one province.
+    """One province: who issues, and its rules by the day they hold from, oldest first."""
 
-    `institution` is the 初始化机构编号 (24 hex digits, V2.0 T12) without regard to the outlet; `number_prefixes` are
-    the first letters its card numbers may have (V2.0 App. A); ages in full years; `temporary_loss_days` is when a
-    temporary loss is released by itself.
-    """
+    issuer: Institution
+    versions: tuple[Rules, ...]
 
-    region: str
-    name: str
-    name_en: str
-    institution: str
-    number_prefixes: tuple[str, ...]
-    validity_years: int
-    preschool_age: int
-    minor_age: int
-    temporary_loss_days: int
-    renewal_window_days: int
+    @property
+    def region(self) -> str:
+        return self.issuer.region
 
-    def card_class(self, age: int) -> str:
-        """卡的类别 (CL01) when the applicant is put in none: 1 preschool child, 2 student, 3 adult."""
-        if age < self.preschool_age:
-            return "1"
-        return "2" if age < self.minor_age else "3"
+    @property
+    def institution(self) -> str:
+        return self.issuer.institution
+
+    @property
+    def number_prefixes(self) -> tuple[str, ...]:
+        return self.issuer.number_prefixes
+
+    def on(self, day: date) -> Rules:
+        """The rules of a day, China time. Raises RuleError before the first version begins."""
+        for rules in reversed(self.versions):
+            if rules.effective_from <= day:
+                return rules
+        raise RuleError(f"the rules of {self.region} begin on {self.versions[0].effective_from}")
 
 
 class RuleBook:
@@ -71,47 +81,34 @@ def load_rules(directory: Path | None = None) -> RuleBook:
     """Read every pack of `directory` (default: the shipped ones). Raises RulePackInvalidError, never half a book."""
     files = sorted((directory or _DIRECTORY).glob("*.toml"))
     if not files:
-        raise RulePackInvalidError("no rule packs found")
-    return RuleBook({pack.region: pack for pack in map(_load, files)})
+        raise RulePackInvalidError([PackError("*.toml", None, "", "no_packs")])
+    packs = []
+    errors: list[PackError] = []
+    for file in files:
+        pack, found = load_pack(file)
+        errors += found
+        if pack is not None:
+            packs.append(pack)
+    errors += _shared_prefixes(packs)
+    if errors:
+        raise RulePackInvalidError(errors)
+    return RuleBook({pack.region: pack for pack in packs})
 
 
-def _load(file: Path) -> RulePack:
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RulePackInvalidError(f"{file.name}: {error}") from None
-    known = {entry.name for entry in fields(RulePack)}
-    for name in sorted(known ^ data.keys()):
-        raise RulePackInvalidError(f"{file.name}: {name} is {'missing' if name in known else 'unknown'}")
-    prefixes = data["number_prefixes"]
-    checks: dict[str, bool] = {
-        "region": _is_text(data["region"], 6) and data["region"].isdigit() and data["region"] == file.stem,
-        "name": _is_text(data["name"]),
-        "name_en": _is_text(data["name_en"]),
-        "institution": _is_institution(data["institution"], data["region"]),
-        "number_prefixes": isinstance(prefixes, list)
-        and bool(prefixes)
-        and all(_is_text(p, 1) and p.isascii() and p.isupper() for p in prefixes),
-        "validity_years": _is_within(data["validity_years"], 1, 50),
-        "preschool_age": _is_within(data["preschool_age"], 0, 17),
-        "minor_age": _is_within(data["minor_age"], 1, 18),
-        "temporary_loss_days": _is_within(data["temporary_loss_days"], 1, 60),
-        "renewal_window_days": _is_within(data["renewal_window_days"], 0, 366),
-    }
-    for name, is_good in checks.items():
-        if not is_good:
-            raise RulePackInvalidError(f"{file.name}: {name} is not valid")
-    return RulePack(**data | {"number_prefixes": tuple(prefixes)})
+def load_pack(file: Path) -> tuple[RulePack | None, list[PackError]]:
+    """One file: its pack, or everything that is wrong with it."""
+    issuer, versions, errors = read_pack(file)
+    if issuer is None or errors:
+        return None, errors
+    return RulePack(issuer, tuple(versions)), []
 
 
-def _is_text(value: Any, length: int | None = None) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and (length is None or len(value) == length)
-
-
-def _is_within(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_institution(value: Any, region: Any) -> bool:
-    """9156000002, issuing region, region of the seat, sequence (V2.0 T12)."""
-    return _is_text(value, 24) and value.isascii() and value.isdigit() and value.startswith(f"9156000002{region}")
+def _shared_prefixes(packs: Sequence[RulePack]) -> list[PackError]:
+    """Two regions must not make the same card numbers."""
+    owner: dict[str, str] = {}
+    errors = []
+    for pack in packs:
+        for prefix in pack.number_prefixes:
+            if owner.setdefault(prefix, pack.region) != pack.region:
+                errors.append(PackError(f"{pack.region}.toml", None, "number_prefixes", "prefix_taken"))
+    return errors

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, status
 
-from cardlib.wire import BatchResponses, SessionReply, SessionStart
+from cardlib.wire import BatchResponses, PrintReport, SessionReply, SessionStart
 from issuance.sessions.service import CardSessionService
 from issuance.unit import TerminalUnit
 
@@ -56,3 +56,14 @@ async def answer(
     session_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")], message: BatchResponses, unit: TerminalUnit
 ) -> SessionReply:
     return await CardSessionService(unit).answer(session_id, message)
+
+
+@router.post(
+    "/{session_id}/print-reports",
+    summary="Say how a print order ended; answers with the outcome",
+    responses={200: {"content": {"application/json": {"example": _OUTCOME}}}},
+)
+async def report_print(
+    session_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")], report: PrintReport, unit: TerminalUnit
+) -> SessionReply:
+    return await CardSessionService(unit).report_print(session_id, report)

@@ -17,7 +17,9 @@ class CardSessionRow(Base):
 
     __tablename__ = "card_sessions"
     __table_args__ = (
-        CheckConstraint("kind IN ('initialization', 'personalization')", name="kind"),
+        CheckConstraint(
+            "kind IN ('initialization', 'personalization', 'rewrite', 'pin_reset', 'pin_unblock')", name="kind"
+        ),
         CheckConstraint("state IN ('running', 'done', 'failed', 'superseded')", name="state"),
         Index(
             "uq_card_sessions_application",
@@ -40,12 +42,14 @@ class CardSessionRow(Base):
     state: Mapped[str] = mapped_column(String(16))
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.id"))
     application_id: Mapped[str | None] = mapped_column(ForeignKey("applications.id"))
+    card_number: Mapped[str | None] = mapped_column(String(9))
     reset_information: Mapped[str] = mapped_column(String(26))
     region: Mapped[str] = mapped_column(String(6))
     generation: Mapped[str] = mapped_column(String(3))
     sealed_order: Mapped[bytes] = mapped_column(LargeBinary)
     sequence: Mapped[int]
     failure: Mapped[str | None] = mapped_column(String(64))
+    can_print: Mapped[bool] = mapped_column(default=False)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import false, or_, select, update
+from sqlalchemy import delete, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.database import ROW_LOCK, add_unless_taken
@@ -19,11 +19,11 @@ class SessionRepository:
         """False when card or application have a running session (the database's own constraints)."""
         return await add_unless_taken(self._session, row)
 
-    async def subject(self, session_id: str) -> tuple[str | None, str] | None:
-        """Application and card of a session; they never change, so nothing is locked."""
-        query = select(CardSessionRow.application_id, CardSessionRow.reset_information)
+    async def subject(self, session_id: str) -> tuple[str | None, str, str | None] | None:
+        """Application, chip and card number of a session; they never change, so nothing is locked."""
+        query = select(CardSessionRow.application_id, CardSessionRow.reset_information, CardSessionRow.card_number)
         found = (await self._session.execute(query.where(CardSessionRow.id == session_id))).first()
-        return None if found is None else (found[0], found[1])
+        return None if found is None else (found[0], found[1], found[2])
 
     async def get(self, session_id: str) -> CardSessionRow | None:
         """Locked for the rest of the transaction."""
@@ -56,6 +56,34 @@ class SessionRepository:
     async def add_exchange(self, row: ExchangeRow) -> None:
         self._session.add(row)
         await self._session.flush()
+
+    async def was_answered(self, application_id: str) -> bool:
+        """Whether a card has answered in any session of this application: then something may have been written."""
+        found = await self._session.scalar(
+            select(ExchangeRow.sequence)
+            .join(CardSessionRow, CardSessionRow.id == ExchangeRow.session_id)
+            .where(CardSessionRow.application_id == application_id, ExchangeRow.sequence > 0)
+            .limit(1)
+        )
+        return found is not None
+
+    async def forget_orders(self, application_id: str) -> None:
+        """What the sessions of an issued card were ordered to write, and every answer but the one that ends it."""
+        theirs = select(CardSessionRow.id).where(CardSessionRow.application_id == application_id)
+        no_sync = {"synchronize_session": False}
+        await self._session.execute(
+            delete(ExchangeRow).where(ExchangeRow.session_id.in_(theirs)), execution_options=no_sync
+        )
+        await self._session.execute(
+            update(CardSessionRow).where(CardSessionRow.application_id == application_id).values(sealed_order=b""),
+            execution_options=no_sync,
+        )
+
+    async def forget_exchanges(self, session_id: str, before: int) -> None:
+        await self._session.execute(
+            delete(ExchangeRow).where(ExchangeRow.session_id == session_id, ExchangeRow.sequence < before),
+            execution_options={"synchronize_session": False},
+        )
 
     async def exchange(self, session_id: str, sequence: int) -> ExchangeRow | None:
         return await self._session.get(ExchangeRow, (session_id, sequence))

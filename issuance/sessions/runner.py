@@ -16,6 +16,7 @@ from cardlib.failures import FailureCode, failure_of
 from cardlib.initialization import InitializationOrder, initialize
 from cardlib.personalization import PersonalizationOrder, personalize
 from cardlib.script import Script, ScriptError, ScriptStep
+from cardlib.visit import VisitOrder, free_pin, reset_pin, rewrite
 from hsm.api import KeyService
 from issuance.logs import get_logger
 
@@ -33,7 +34,25 @@ def _personalization(order: dict[str, Any], keys: KeyService) -> Script:
     return personalize(PersonalizationOrder.from_json(order), keys)
 
 
-SCRIPTS: dict[str, ScriptMaker] = {"initialization": _initialization, "personalization": _personalization}
+def _rewrite(order: dict[str, Any], keys: KeyService) -> Script:
+    return rewrite(VisitOrder.from_json(order), keys)
+
+
+def _pin_reset(order: dict[str, Any], keys: KeyService) -> Script:
+    return reset_pin(VisitOrder.from_json(order), keys)
+
+
+def _pin_unblock(order: dict[str, Any], keys: KeyService) -> Script:
+    return free_pin(VisitOrder.from_json(order), keys)
+
+
+SCRIPTS: dict[str, ScriptMaker] = {
+    "initialization": _initialization,
+    "personalization": _personalization,
+    "rewrite": _rewrite,
+    "pin_reset": _pin_reset,
+    "pin_unblock": _pin_unblock,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +107,7 @@ class ScriptRunner:
         except StopIteration as done:
             return ScriptDone(dict(done.value))
         except ScriptError as error:
-            return ScriptFailed(_known(error.failure), error.detail)
+            return ScriptFailed(known(error.failure), error.detail)
         except Exception as error:
             # The words of any other exception may quote the order, which is personal.
             log.warning("script_failed", error=type(error).__name__)
@@ -127,5 +146,5 @@ class RunnerCache:
                 runner.close()
 
 
-def _known(failure: str) -> str:
+def known(failure: str) -> str:
     return failure if failure in FailureCode.__members__ else FailureCode.INTERNAL.value

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, status
+from typing import Annotated, Literal
 
-from issuance.stock.schemas import BlankDelivery, NumberRange, Registered, StockView
+from fastapi import APIRouter, Query, Response, status
+
+from issuance.clients.schemas import Region
+from issuance.idempotency import OptionalKey, RequiredKey, once
+from issuance.paging import Page, PageQuery
+from issuance.stock.schemas import (
+    BlankDelivery,
+    NumberChange,
+    NumberChanged,
+    NumberRange,
+    NumberView,
+    Registered,
+    StockView,
+)
 from issuance.stock.service import StockService
 from issuance.unit import OperatorUnit
 
@@ -12,13 +25,43 @@ router = APIRouter(prefix="/v1", tags=["stock"])
 
 
 @router.post("/blanks", status_code=status.HTTP_201_CREATED, summary="Register a delivery of blank cards")
-async def deliver_blanks(delivery: BlankDelivery, unit: OperatorUnit) -> Registered:
-    return await StockService(unit).deliver(delivery)
+async def deliver_blanks(
+    delivery: BlankDelivery, unit: OperatorUnit, response: Response, key: OptionalKey = None
+) -> Registered:
+    async def make() -> Registered:
+        return await StockService(unit).deliver(delivery)
+
+    return await make() if key is None else await once(unit, response, "blanks", key, delivery, Registered, make)
 
 
 @router.post("/card-numbers", status_code=status.HTTP_201_CREATED, summary="Put card numbers into the pool")
-async def add_card_numbers(numbers: NumberRange, unit: OperatorUnit) -> Registered:
-    return await StockService(unit).add_numbers(numbers)
+async def add_card_numbers(
+    numbers: NumberRange, unit: OperatorUnit, response: Response, key: OptionalKey = None
+) -> Registered:
+    async def make() -> Registered:
+        return await StockService(unit).add_numbers(numbers)
+
+    return await make() if key is None else await once(unit, response, "card-numbers", key, numbers, Registered, make)
+
+
+@router.get("/card-numbers", summary="List card numbers")
+async def list_card_numbers(
+    unit: OperatorUnit,
+    page: PageQuery,
+    region: Annotated[Region | None, Query()] = None,
+    state: Annotated[Literal["free", "reserved", "used", "locked", "void"] | None, Query()] = None,
+) -> Page[NumberView]:
+    return await StockService(unit).numbers(region, state, page)
+
+
+@router.post("/card-numbers/changes", summary="Lock, unlock or void card numbers")
+async def change_card_numbers(
+    change: NumberChange, unit: OperatorUnit, key: RequiredKey, response: Response
+) -> NumberChanged:
+    async def make() -> NumberChanged:
+        return await StockService(unit).change_numbers(change)
+
+    return await once(unit, response, "card-number-changes", key, change, NumberChanged, make)
 
 
 @router.get("/stock", summary="Count blanks and card numbers by state")

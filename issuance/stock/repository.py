@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.database import ROW_LOCK, insert_new
@@ -50,13 +50,21 @@ class BlankRepository(_PoolRepository):
         return await self._session.get(BlankRow, reset_information, with_for_update=ROW_LOCK)
 
     async def add(
-        self, reset_information: Iterable[str], region: str, generation: str, delivery: str, now: datetime
-    ) -> int:
-        """Put into stock those that are not known; returns how many."""
+        self,
+        reset_information: Iterable[str],
+        region: str,
+        generation: str,
+        delivery: str,
+        place_id: str,
+        now: datetime,
+        *,
+        kind: str = "blank",
+    ) -> list[str]:
+        """Put into stock those that are not known; returns which."""
         common: dict[str, Any] = {"region": region, "generation": generation, "state": "in_stock"}
-        common |= {"delivery": delivery, "registered_at": now, "updated_at": now}
+        common |= {"kind": kind, "place_id": place_id, "delivery": delivery, "registered_at": now, "updated_at": now}
         rows = [common | {"reset_information": reset} for reset in sorted(set(reset_information))]
-        return await insert_new(self._session, BlankRow, rows)
+        return [key for (key,) in await insert_new(self._session, BlankRow, rows)]
 
     async def counts(self, region_prefix: str) -> list[tuple[str, str, str, int]]:
         """(region, generation, state, count)."""
@@ -72,7 +80,31 @@ class CardNumberRepository(_PoolRepository):
     async def add(self, numbers: Iterable[str], region: str, now: datetime) -> int:
         """Put into the pool those that are not known; returns how many."""
         common = {"region": region, "state": "free", "registered_at": now, "updated_at": now}
-        return await insert_new(self._session, CardNumberRow, [common | {"number": n} for n in sorted(set(numbers))])
+        rows = [common | {"number": number} for number in sorted(set(numbers))]
+        return len(await insert_new(self._session, CardNumberRow, rows))
+
+    async def change(
+        self, numbers: Sequence[str], old: Sequence[str], new: str, now: datetime, *, reason: str | None
+    ) -> int:
+        """Move those of `numbers` that are in one of the states `old`, none of which has a holder; returns how many."""
+        moved = await self._session.execute(
+            update(CardNumberRow)
+            .where(CardNumberRow.number.in_(numbers), CardNumberRow.state.in_(old))
+            .values(state=new, reason=reason, updated_at=now)
+            .returning(CardNumberRow.number)
+        )
+        return len(moved.all())
+
+    async def rows(self, numbers: Sequence[str]) -> dict[str, CardNumberRow]:
+        """Locked for the rest of the transaction."""
+        query = select(CardNumberRow).where(CardNumberRow.number.in_(numbers)).order_by(CardNumberRow.number)
+        return {row.number: row for row in await self._session.scalars(query.with_for_update(key_share=True))}
+
+    def listed(self, region_prefix: str, region: str | None, state: str | None) -> Select[CardNumberRow]:
+        query = select(CardNumberRow).where(CardNumberRow.region.startswith(region_prefix))
+        if region is not None:
+            query = query.where(CardNumberRow.region == region)
+        return query if state is None else query.where(CardNumberRow.state == state)
 
     async def take(self, region: str, application_id: str, now: datetime) -> str | None:
         """Reserve the lowest free number of `region`; None when there is none."""

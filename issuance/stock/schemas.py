@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
 from cardlib.wire import Message
 from issuance.clients.schemas import Region
+from issuance.database import WITHOUT_NUL
 
 ResetInformation = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{26}$")]
+PlaceId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,31}$")]
+CardNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z][0-9A-Z]{7}[0-9X]$")]
 
 
 class BlankDelivery(Message):
@@ -31,6 +35,10 @@ class BlankDelivery(Message):
     delivery: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     region: Region
     generation: Literal["2.0", "3.0"] = "3.0"
+    kind: Literal["blank", "pre_printed"] = Field(
+        default="blank", description="pre_printed: 预制卡, printed and keyed, without a holder"
+    )
+    place_id: PlaceId | None = Field(default=None, description="Where they lie; without one the region's own depot")
     reset_information: tuple[ResetInformation, ...] = Field(min_length=1, max_length=5000)
 
 
@@ -63,11 +71,60 @@ class BlankCounts(Message):
 
 
 class NumberCounts(Message):
+    """卡号池 states: 00 free, 01 reserved, 02 used, 03 locked; void numbers are never given out again."""
+
     region: str
     free: int = 0
     reserved: int = 0
     used: int = 0
+    locked: int = 0
     void: int = 0
+    is_low: bool = Field(default=False, description="Time to load another range")
+
+
+class NumberChange(Message):
+    """Takes numbers out of use: `lock` free ones for a time, `unlock` them, `void` free or locked ones for good."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"act": "lock", "numbers": ["A00000011"], "reason": "printed on a test card"}]}
+    )
+
+    act: Literal["lock", "unlock", "void"]
+    numbers: tuple[CardNumber, ...] = Field(min_length=1, max_length=5000)
+    reason: str = Field(min_length=1, max_length=256, pattern=WITHOUT_NUL)
+
+
+class NumberChanged(Message):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"changed": 1, "unchanged": 0}]})
+
+    changed: int
+    unchanged: int = Field(description="In that state already")
+
+
+class NumberView(Message):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "number": "A00000011",
+                    "region": "110000",
+                    "state": "locked",
+                    "code": "03",
+                    "application_id": None,
+                    "reason": "printed on a test card",
+                    "updated_at": "2026-01-05T01:00:00Z",
+                }
+            ]
+        }
+    )
+
+    number: str
+    region: str
+    state: Literal["free", "reserved", "used", "locked", "void"]
+    code: str = Field(description="卡号池状态: 00 初始/解锁, 01 暂用, 02 已使用, 03 锁定, 空 作废")
+    application_id: str | None
+    reason: str | None
+    updated_at: datetime
 
 
 class StockView(Message):
@@ -87,7 +144,17 @@ class StockView(Message):
                             "spoiled": 1,
                         }
                     ],
-                    "card_numbers": [{"region": "110000", "free": 997, "reserved": 1, "used": 1, "void": 1}],
+                    "card_numbers": [
+                        {
+                            "region": "110000",
+                            "free": 996,
+                            "reserved": 1,
+                            "used": 1,
+                            "locked": 1,
+                            "void": 1,
+                            "is_low": False,
+                        }
+                    ],
                 }
             ]
         }

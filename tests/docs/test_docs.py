@@ -14,15 +14,23 @@ import typer
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+import issuance.applications.case_endpoints
 import issuance.applications.endpoints
 import issuance.audit.endpoints
+import issuance.bank.endpoints
 import issuance.cards.endpoints
 import issuance.catalog.endpoints
 import issuance.clients.endpoints
 import issuance.ecards.endpoints
+import issuance.hsm_route.endpoints
+import issuance.newborns.endpoints
 import issuance.operations
+import issuance.outbox.endpoints
+import issuance.photos.endpoints
+import issuance.production.endpoints
 import issuance.sessions.endpoints
 import issuance.stock.endpoints
+import issuance.stock.movement_endpoints
 import terminal_agent.endpoints
 from cardlib.failures import FailureCode
 from cardlib.wire import BatchResponses, SessionReply, SessionStart
@@ -44,15 +52,23 @@ _MACHINE_PATH = re.compile(r"(?<![\w.}/])/(?:root|work|home|tmp|Users)/")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _ROUTERS: tuple[APIRouter, ...] = (
+    issuance.applications.case_endpoints.router,
     issuance.applications.endpoints.router,
     issuance.audit.endpoints.router,
+    issuance.bank.endpoints.router,
+    issuance.outbox.endpoints.router,
     issuance.cards.endpoints.router,
     issuance.catalog.endpoints.router,
     issuance.clients.endpoints.router,
     issuance.ecards.endpoints.router,
+    issuance.hsm_route.endpoints.router,
+    issuance.newborns.endpoints.router,
+    issuance.photos.endpoints.router,
     issuance.operations.router,
+    issuance.production.endpoints.router,
     issuance.sessions.endpoints.router,
     issuance.stock.endpoints.router,
+    issuance.stock.movement_endpoints.router,
 )
 
 
@@ -153,7 +169,7 @@ def test_every_command_has_its_place(command: str) -> None:
     [("agent.md", "ONECARD_AGENT_", AgentSettings), ("issuance.md", "ONECARD_ISSUANCE_", Settings)],
 )
 def test_every_setting_is_told_and_no_other(page: str, prefix: str, settings: type[BaseModel]) -> None:
-    told = set(re.findall(rf"`{prefix}([A-Z_]+)`", TEXTS[page]))
+    told = set(re.findall(rf"`{prefix}([A-Z0-9_]+)`", TEXTS[page]))
     assert told == {name.upper() for name in settings.model_fields}
 
 

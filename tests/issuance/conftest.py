@@ -26,12 +26,13 @@ from cardlib.client_auth import ClientAuth, ClientKey
 from cardlib.identity import citizen_number
 from cardlib.script import Script, ScriptError, ScriptStep
 from cardlib.wire import BatchCommand
-from hsm.api import KeyService
+from hsm.api import CARD_ALGORITHMS, KeyRef, KeyService, Purpose
 from hsm.sealed_store import ScryptCost
 from hsm.soft import SoftKeyService
 from issuance.app import create_app
 from issuance.clients.service import bootstrap_client
 from issuance.database import migrate
+from issuance.input_rules import rules
 from issuance.sessions import runner
 from issuance.settings import Settings
 from tests.issuance.postgres import Postgres, binaries, running
@@ -40,8 +41,16 @@ START = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
 REGION = "110000"
 ROLES = ("operator", "terminal", "wallet", "verifier")
 SECRET_NAME = "测试隐名甲"
+NUMERALS = str.maketrans("0123456789", "〇一二三四五六七八九")
 SECRET_NUMBER = citizen_number("99010019900101001")
 
+
+GUARDIAN = {
+    "name": "测试父",
+    "social_security_number": citizen_number("99010019880101001"),
+    "relation": "father",
+    "telephone": "13900000000",
+}
 
 both_engines = pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
 """Runs the test on both database engines; without it a test runs on SQLite."""
@@ -186,6 +195,11 @@ def refused(response: httpx.Response, code: str, status: int) -> dict[str, Any]:
     assert body["title"]
     assert body["remedy_zh"]
     assert body["remedy_en"]
+    if code in ("INPUT_INVALID", "PHOTO_REJECTED"):
+        assert body["fields"], "every rejected input names its fields"
+    for field in body["fields"]:
+        assert field["reason"] in rules()
+        assert all(field[part] for part in ("location", "text_zh", "text_en", "remedy_zh", "remedy_en"))
     assert "Traceback" not in response.text
     return body
 
@@ -201,7 +215,7 @@ def atr(serial: int) -> str:
 def application(serial: int = 1, **change: Any) -> dict[str, Any]:
     person = {
         "social_security_number": citizen_number(f"990100199001{1 + serial // 500:02d}{2 * (serial % 500) - 1:03d}"),
-        "name": f"测试{serial}",
+        "name": f"测试{str(serial).translate(NUMERALS)}",
         "sex": "1",
         "ethnic_group": "01",
         "birthplace": "990100",
@@ -223,7 +237,7 @@ def fake_script(order: dict[str, Any], _keys: KeyService) -> Script:
                 raise ScriptError("COMMAND_REJECTED", f"answered {response.sw:04X}")
         if len(responses) != size:
             raise ScriptError("CARD_REMOVED", "fewer answers than commands")
-    result = {"outcome": "issued", "identification_code": "110000D15600000500000001FFFFFFFF"}
+    result = {"outcome": "issued", "identification_code": "110000D15600000500000001FFFFFFFF", "key_version": "1"}
     return result | ({"card_number": order["card_number"]} if "card_number" in order else {})
 
 
@@ -245,6 +259,8 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyService]:
     path = tmp_path_factory.mktemp("keys") / "keys"
     service = SoftKeyService.create(path, "correct horse", cost=ScryptCost(n=1 << 4))
+    for algorithm in CARD_ALGORITHMS:
+        service.generate(KeyRef("IRK", algorithm), Purpose.AUTHENTICATION, level=1)
     yield service
     service.close()
 

@@ -37,7 +37,7 @@ async def test_card_is_issued(centre: Centre, orders: list[dict[str, Any]]) -> N
     assert outcome["status"] == "done"
     result = outcome["result"]
     assert result["card_number"] == "A00000011"
-    assert result["name"] == "测*1"
+    assert result["name"] == "测*一"
     assert result["issue_date"] == "20260105"
     order = orders[0]
     assert (order["institution"], order["expiry_date"], order["card_class"]) == (
@@ -45,7 +45,7 @@ async def test_card_is_issued(centre: Centre, orders: list[dict[str, Any]]) -> N
         "20360105",
         "3",
     )
-    assert (order["name"], order["reset_information"]) == ("测试1", reset(1))
+    assert (order["name"], order["reset_information"]) == ("测试一", reset(1))
     state = await _state(centre, application_id)
     assert (state["state"], state["ecard_no"]) == ("enabled", result["ecard_no"])
     steps = [(step["step"], step["status"]) for step in state["steps"]]
@@ -61,7 +61,7 @@ async def test_card_is_issued(centre: Centre, orders: list[dict[str, Any]]) -> N
     ]
     view = ok(await centre.as_("operator").get("/v1/cards/A0000001-1"))
     assert (view["state"], view["state_name"], view["ecard_no"]) == ("1", "正常", result["ecard_no"])
-    assert view["holder"]["name"] == "测*1"
+    assert view["holder"]["name"] == "测*一"
 
 
 async def test_issue_date_is_the_date_in_china(centre: Centre, orders: list[dict[str, Any]]) -> None:
@@ -230,8 +230,8 @@ async def test_issued_card_is_never_initialised(centre: Centre) -> None:
         ({"kind": "personalization", "atr": atr(1), "application_id": "0" * 32}, "NOT_FOUND", 404),
         ({"kind": "initialization", "atr": atr(1)}, "INPUT_INVALID", 400),
         ({"kind": "initialization", "atr": atr(1), "region": "440000"}, "REGION_UNKNOWN", 400),
-        ({"kind": "initialization", "atr": "3B00", "region": "110000"}, "CARD_UNSUPPORTED", 409),
-        ({"kind": "initialization", "atr": "", "region": "110000"}, "CARD_UNSUPPORTED", 409),
+        ({"kind": "initialization", "atr": "3B00", "region": "110000"}, "NOT_SOCIAL_SECURITY_CARD", 409),
+        ({"kind": "initialization", "atr": "", "region": "110000"}, "NOT_SOCIAL_SECURITY_CARD", 409),
         ({"kind": "other", "atr": "3B00"}, "INPUT_INVALID", 422),
     ],
 )
@@ -262,15 +262,15 @@ async def test_commit_comes_before_the_answer(centre: Centre) -> None:
     engine = centre.app.state.services.database.engine.sync_engine
     commits = 0
 
-    def fail_the_third(_connection: Connection) -> None:
+    def fail_the_second(_connection: Connection) -> None:
         nonlocal commits
         commits += 1
-        if commits == 3:  # after looking up the client and spending its assertion
+        if commits == 2:  # after spending the caller's assertion
             raise ConnectionResetError
 
-    event.listen(engine, "commit", fail_the_third)
+    event.listen(engine, "commit", fail_the_second)
     answer = await centre.start(application_id, card)
-    event.remove(engine, "commit", fail_the_third)
+    event.remove(engine, "commit", fail_the_second)
     refused(answer, "INTERNAL", 500)
     assert (await _state(centre, application_id))["state"] == "checked"
 

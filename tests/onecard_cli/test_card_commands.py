@@ -92,7 +92,7 @@ def test_a_photo_comes_from_a_file(counter: Counter, tmp_path: Path) -> None:
 def test_explain_needs_no_card_and_reads_lines() -> None:
     runner = CliRunner()
     assert "密码已锁定" in runner.invoke(app, ["card", "explain", "6983", "--ins", "20"]).output
-    lines = '{"c": "00200000", "r": "63C2", "hidden": true, "length": 8}\n6A82\n'
+    lines = "00200000 ?4 => 63C2\n6A82\n"
     found = json.loads(runner.invoke(app, ["card", "explain", "-", "--json"], input=lines).output)
     assert [each["kind"] for each in found] == ["recording", "sw"]
     assert runner.invoke(app, ["card", "explain", "xyz"]).exit_code == 1
@@ -120,7 +120,7 @@ def test_failed_keys_are_remembered_between_runs(counter: Counter) -> None:
         assert counter.json("pin", "unblock", code=1)["failure"] == "AUTHENTICATION_FAILED"
     key.value = right
     refused = counter.json("pin", "unblock", code=1)
-    assert (refused["failure"], key.retry_left) == ("KEY_LOCKED", 1)
+    assert (refused["failure"], key.retry_left) == ("KEY_LAST_TRY", 1)
     counter.run("pin", "unblock", "--use-last-try")
     counter.run("pin", "unblock")
 

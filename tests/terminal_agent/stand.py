@@ -6,13 +6,23 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from fastapi import FastAPI
 
 from apdu.inprocess import InProcessReaders
-from cardlib.wire import BatchCommand, BatchResponses, CommandBatch, SessionOutcome, SessionReply, SessionStart
+from cardlib.wire import (
+    BatchCommand,
+    BatchResponses,
+    CardFace,
+    CommandBatch,
+    PrintOrder,
+    PrintReport,
+    SessionOutcome,
+    SessionReply,
+    SessionStart,
+)
 from terminal_agent.app import create_app
 from terminal_agent.settings import AgentSettings
 
@@ -22,6 +32,17 @@ READER = "Counter Reader 00 00"
 SESSION = "5e55".zfill(32)
 APPLICATION = "a991".zfill(32)
 BASE = "http://127.0.0.1:12343"
+
+
+PRINT_JOB = "9a1d".zfill(32)
+FACE = CardFace(
+    name="测试甲",
+    social_security_number="990101199001010115",
+    card_number="A00000011",
+    issuer="示例省",
+    issue_date="20260105",
+    expiry_date="20360105",
+)
 
 
 class ScriptedCard:
@@ -47,13 +68,17 @@ class ScriptedCard:
 
 
 class ScriptedCentre:
-    """An issuance service whose every session has the same batches; `mishap` may raise before an answer is given."""
+    """An issuance service whose every session has the same batches; `mishap` may raise before an answer is given.
+
+    A terminal that can print is given a print order after the last batch.
+    """
 
     def __init__(self, *batches: list[BatchCommand], outcome: SessionOutcome | None = None) -> None:
         self.batches = batches
         self.outcome = outcome
         self.starts: list[SessionStart] = []
         self.answers: list[BatchResponses] = []
+        self.reports: list[PrintReport] = []
         self.mishap: Callable[[str], None] = lambda step: None
         self.is_closed = False
 
@@ -67,10 +92,28 @@ class ScriptedCentre:
         self.answers.append(responses)
         return self._reply(responses.session_id, responses.sequence + 1)
 
+    async def report_print(self, report: PrintReport) -> SessionReply:
+        self.mishap("report")
+        self.reports.append(report)
+        is_good = report.status != "failed"
+        status: Literal["done", "failed"] = "done" if is_good else "failed"
+        outcome = SessionOutcome(session_id=report.session_id, status=status, failure=report.failure)
+        return SessionReply(outcome=outcome)
+
     async def aclose(self) -> None:
         self.is_closed = True
 
     def _reply(self, session_id: str, sequence: int) -> SessionReply:
+        if sequence > len(self.batches) and any(start.can_print for start in self.starts[-1:]):
+            order = PrintOrder(
+                session_id=session_id,
+                sequence=sequence,
+                job_id=PRINT_JOB,
+                face=FACE,
+                text_zh="打印",
+                text_en="printing",
+            )
+            return SessionReply(print_order=order)
         if sequence > len(self.batches):
             outcome = self.outcome or SessionOutcome(session_id=session_id, status="done", result={"card": "A0000****"})
             return SessionReply(outcome=outcome.model_copy(update={"session_id": session_id}))

@@ -7,10 +7,15 @@ import re
 
 import pytest
 
+import terminal_agent.device_schemas
 import terminal_agent.schemas
+import terminal_agent.settlement_schemas
+from terminal_agent.endpoints import router
 from terminal_agent.page import HERE, words
 from terminal_agent.schemas import Problem
 from tests.terminal_agent.stand import READER, ScriptedCard, agent_with, readers_with
+
+MESSAGES = (terminal_agent.schemas, terminal_agent.device_schemas, terminal_agent.settlement_schemas)
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "title_en", "cause_zh", "cause_en", "remedy_zh",
                    "remedy_en", "retry"}  # fmt: skip
@@ -131,18 +136,25 @@ def test_words_are_complete_in_both_languages_and_all_used() -> None:
     assert all(en.values())
     for key in zh:
         assert re.findall(r"\{\w+\}", zh[key]) == re.findall(r"\{\w+\}", en[key])
-    files = [*(HERE / "static").glob("*.js"), HERE / "templates/counter.html"]
-    used = set(re.findall(r"\b(?:w|words)\.(\w+)", "".join(path.read_text("utf-8") for path in files)))
-    families = ("state_", "event_", "session_", "generation_", "done_", "initialization", "personalization")
-    assert [key for key in zh if key not in used and not key.startswith(families)] == []
-    assert used - zh.keys() - {"get"} == set()
+    source = "".join(
+        path.read_text("utf-8") for folder in ("static", "templates") for path in (HERE / folder).iterdir()
+    )
+    used = set(re.findall(r"\b(?:w|words|zh|en)\.(\w+)", source))
+    labels = set(re.findall(r'"(pin_\w+)"', source))  # names of words, handed to a macro
+    families = (
+        *("pin_title_", "pin_end_", "pin_next_", "function_", "device_", "fix_"),
+        *("state_", "event_", "session_", "generation_", "done_", "initialization", "personalization"),
+    )
+    assert [key for key in zh if key not in used | labels and not key.startswith(families)] == []
+    scripts_own = {"get", "counted", "paused", "remaining"}  # of pin.js, handed over as attributes
+    assert used - zh.keys() - scripts_own == set()
 
 
 async def test_api_describes_itself() -> None:
     async with agent_with(readers_with()) as client:
         document = (await client.get("/openapi.json")).json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 8
+    assert len(operations) == len(router.routes) == 12
     schemas = document["components"]["schemas"]
     for operation in operations:
         assert operation["summary"]
@@ -156,6 +168,6 @@ async def test_api_describes_itself() -> None:
     names = {name for name, schema in schemas.items() if schema["type"] == "object"}
     assert len(names) >= 11
     for name in names:
-        model = getattr(terminal_agent.schemas, name)
+        model = next(getattr(module, name) for module in MESSAGES if hasattr(module, name))
         (example,) = schemas[name]["examples"]
         assert model.model_validate_json(json.dumps(example), extra="forbid"), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
@@ -20,8 +21,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from apdu.inprocess import InProcessReaders
 from cardlib.hsm_route import HsmRoute
-from hsm.transactions import SoftTransactionKeys
+from hsm.transactions import transaction_keys
 from simulators.card import Algorithm, SimCard
+from simulators.factory import build_card
+from simulators.personas import load
 from simulators.psam import SimPsam
 from simulators.serial import SimPinPad
 from terminal_agent import driver_desk
@@ -114,8 +117,9 @@ def test_a_hospitals_day_with_psam_and_pin_pad(tmp_path: Path, caplog: pytest.Lo
         assert page("iVerifyPIN", iType=3) == (0, "")
         assert page("iReloadPIN", iType=3, pCardInfo=INFO)[0] == -24
         hands.join(5)
-    (pending,) = [json.loads(line) for line in journal.read_text().splitlines()[-1:]]
-    assert pending["fields"]["pooling"] == 20
+    begun, ended = (json.loads(line) for line in journal.read_text().splitlines())
+    assert begun["pending"]["fields"]["pooling"] == 20
+    assert (ended["outcome"], len(ended["tac"])) == ("done", 8)
     assert journal.stat().st_mode & 0o777 == 0o600
     own = [record for record in caplog.records if record.name != "websockets.client"]  # the page's own log
     logged = "".join(record.getMessage() for record in own)
@@ -126,7 +130,7 @@ def test_a_hospitals_day_with_psam_and_pin_pad(tmp_path: Path, caplog: pytest.Lo
 
 @pytest.mark.parametrize("algorithm", [Algorithm.TRIPLE_DES, Algorithm.SM4])
 def test_the_security_module_route_in_both_dialects(algorithm: Algorithm, tmp_path: Path) -> None:
-    centre = HsmRoute(keys(), SoftTransactionKeys(keys()), count(1).__next__)
+    centre = HsmRoute(keys(), transaction_keys(keys()), count(1).__next__)
     with (
         SimPinPad() as pad,
         terminal(card(algorithm), psam=False, pin_pad=pad.path, debit_journal=tmp_path / "debits.jsonl") as (page, _),
@@ -157,14 +161,47 @@ def test_the_security_module_route_in_both_dialects(algorithm: Algorithm, tmp_pa
 
 
 def test_what_a_plain_terminal_cannot_do_has_its_code() -> None:
-    with terminal(card(Algorithm.SM4, pin=""), psam=True) as (page, _):
-        assert page("iChangePIN", iType=3)[0] == -13, "no PIN pad"
+    with terminal(card(Algorithm.SM4, pin=""), psam=True, pin_dialog=False) as (page, _):
+        assert page("iChangePIN", iType=3)[0] == -13, "neither PIN pad nor dialog"
         assert page("iDoDebit", iType=3, pCardInfo=INFO, pPayInfo=PAY)[0] == -13, "no journal"
         assert page("iReadDebitRecord", iType=3) == (0, ""), "nothing was settled"
-        assert page("iUnblockPIN", iType=3, pCardInfo=INFO)[0] == -24
+        assert page("iUnblockPIN", iType=3, pCardInfo=INFO) == (0, ""), "a MAC is enough"
+        assert page("iReloadPIN", iType=3, pCardInfo=INFO)[0] == -24
         other = INFO.replace("A00000011", "A00000012")
         assert page("iReadCard", iType=3, iAuthType=2, pCardInfo=other, pFileAddr="SSSEEF05|07|$")[0] == -22
-        assert page("PKI_SignData", iType=3)[0] == -13
+        assert page("PKI_SignData", iType=3, pInData="x")[0] == -13, "no certificate application"
+        assert page("iReadICCardNum")[0] == -13, "no bank application"
+        assert page("iReadIdentityCards")[0] == -13, "no such function"
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+def test_certificates_and_the_bank_number_without_a_pin_of_the_page(
+    is_second: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """pUserPin is wrong here: what a page sends as PIN is neither used nor logged."""
+    chip = SimCard(build_card(load("adult-3.0"), vector_roots()))
+    certificate = base64.b64encode(chip.state.neighbours.pki.signing_certificate.rstrip(b"\0")).decode()
+    with caplog.at_level(1), SimPinPad() as pad, terminal(chip, pin_pad=pad.path) as (page, _):
+        hands = typing(pad, ("123456", None))
+        if is_second:
+            code, signature = page.second("PKI_SignData", "999999", "参保证明", "3")
+            verified = page.second("PKI_VerifySign", "999999", certificate, "参保证明", signature, "3")
+            sealed = page.second("PKI_SealEnvelope", "999999", certificate, "参保证明", "3")
+            number = page.second("iReadICCardNum")
+        else:
+            code, signature = page("PKI_SignData", pUserPin="999999", pInData="参保证明", iType=3)
+            given_ = {"pCert": certificate, "pClearText": "参保证明", "pSignature": signature, "iType": 3}
+            verified = page("PKI_VerifySign", **given_)
+            assert page("PKI_VerifySign", **given_ | {"pClearText": "x", "pUserPin": "999999"})[0] == -15
+            sealed = page("PKI_SealEnvelope", pCert=certificate, pInData="参保证明", iType=3)
+            number = page("iReadICCardNum")
+        hands.join(5)
+        assert (code, verified, sealed[0], number[0]) == (0, (0, ""), 0, 0), signature
+        assert number[1].isdecimal()
+    own = "".join(record.getMessage() for record in caplog.records if record.name != "websockets.client")
+    assert "PKI_SignData" in own
+    for secret in ("999999", "123456", number[1], "参保证明"):
+        assert secret not in own
 
 
 def test_a_card_that_leaves_ends_the_session() -> None:
@@ -206,8 +243,12 @@ async def test_a_kept_card_is_busy_for_others_until_time_is_over(monkeypatch: py
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_wrong_parameters_of_every_function(name: str, bare: Page) -> None:
     function = FUNCTIONS[name]
-    assert bare(name)[0] == -14
-    assert bare.second(name)[0] == bare.second(name, *["3"] * (len(function.parameters) + 1))[0] == -14
+    if not function.parameters:  # the vendors' extras
+        assert bare(name)[0] == bare.second(name)[0] == (-2 if function.begins else -13)
+        assert bare.second(name, "3")[0] == -14
+        return
+    assert bare(name)[0] == bare.second(name)[0] == -14
+    assert bare.second(name, *["3"] * (len(function.parameters) + 1))[0] == -14
     assert bare.ask({"func": name, "in": "3"})["result"] == -14
     if function.begins:
         given: dict[str, object] = dict.fromkeys(function.parameters, "x")

@@ -260,6 +260,7 @@ def test_no_other_bytes_pass_as_origin(raw: bytes) -> None:
         scope = {
             "type": "http",
             "method": "GET",
+            "path": "/",
             "server": ("127.0.0.1", 12343),
             "headers": [(b"host", b"127.0.0.1:12343"), (b"origin", raw)],
         }

@@ -42,12 +42,12 @@ async def started(client: httpx.AsyncClient, **changes: Any) -> str:
     return job_id
 
 
-async def job_in(client: httpx.AsyncClient, job_id: str, *states: str) -> dict[str, Any]:
+async def job_in(client: httpx.AsyncClient, job_id: str, *states: str, timeout_s: float = 5.0) -> dict[str, Any]:
     async def look() -> dict[str, Any] | None:
         view: dict[str, Any] = (await client.get(f"/v1/card-sessions/{job_id}")).json()
         return view if view["state"] in states else None
 
-    found: dict[str, Any] = await until(look)
+    found: dict[str, Any] = await until(look, timeout_s)
     return found
 
 

@@ -41,6 +41,7 @@ def upgrade() -> None:
     _create_parties()
     _create_stock_and_applications()
     _create_cards()
+    _create_debit_orders()
     _protect_audit()
 
 
@@ -245,6 +246,7 @@ def _create_cards() -> None:
         sa.Column("identification_code", sa.String(length=32), nullable=False),
         sa.Column("region", sa.String(length=6), nullable=False),
         sa.Column("generation", sa.String(length=3), nullable=False),
+        sa.Column("key_version", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=1), nullable=False),
         sa.Column("issue_date", sa.Date(), nullable=False),
         sa.Column("expiry_date", sa.Date(), nullable=False),
@@ -354,3 +356,26 @@ def _create_cards() -> None:
     )
     op.create_index(op.f("ix_ecard_codes_expires_at"), "ecard_codes", ["expires_at"], unique=False)
     op.create_index("ix_ecard_codes_holder", "ecard_codes", ["ecard_no", "scene", "state"], unique=False)
+
+
+def _create_debit_orders() -> None:
+    op.create_table(
+        "debit_orders",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("request_index", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("region", sa.String(length=6), nullable=False),
+        sa.Column("sealed_order", sa.LargeBinary(), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("tac", sa.String(length=8), nullable=True),
+        sa.Column("asked_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=True),
+        sa.CheckConstraint(
+            "state IN ('open', 'done', 'logged', 'void', 'unresolved')", name=op.f("ck_debit_orders_state")
+        ),
+        sa.ForeignKeyConstraint(["client_id"], ["clients.id"], name=op.f("fk_debit_orders_client_id_clients")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_debit_orders")),
+        sa.UniqueConstraint("client_id", "request_index", name=op.f("uq_debit_orders_client_id_request_index")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_debit_orders_state_id", "debit_orders", ["state", "id"], unique=False)

@@ -1,0 +1,31 @@
+"""Rows of joint applications for newborns."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from issuance.database import Base, UtcDateTime
+
+
+class NewbornRow(Base):
+    """`sealed` is the request as it came; `certificate_index` finds it by the number of the birth certificate.
+
+    Until `deadline` the name and number must be registered.
+    """
+
+    __tablename__ = "newborns"
+    __table_args__ = (CheckConstraint("state IN ('waiting', 'applied')", name="state"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    certificate_index: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    region: Mapped[str] = mapped_column(String(6))
+    state: Mapped[str] = mapped_column(String(16))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    application_id: Mapped[str | None] = mapped_column(ForeignKey("applications.id"))
+    deadline: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(ForeignKey("clients.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,1 @@
+"""Batch production: applications by the hundred thousand, files to bank, CA and factory, their return files."""

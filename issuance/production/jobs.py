@@ -1,0 +1,162 @@
+"""Running production work: one chunk, one transaction; whoever is free takes the job that waited longest.
+
+A killed process loses the chunk it was at and nothing else: the next `step`, of any replica, begins at the cursor.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.exc import IntegrityError
+
+from issuance.clients.auth import Caller
+from issuance.clients.schemas import Role
+from issuance.database import add_unless_taken
+from issuance.logs import get_logger
+from issuance.problems import ProblemError
+from issuance.production.models import BatchRow, FileRow, JobRow
+from issuance.production.profiles import ProfileError, load_profiles
+from issuance.production.repository import ProductionRepository
+from issuance.production.returns import COMPARE, TAKE, ReturnChangedError, ReturnWork
+from issuance.production.roster import RosterWork
+from issuance.production.sending import SendWork
+from issuance.production.work import Chunk, Task, Work
+from issuance.services import Services
+from issuance.unit import Unit
+
+WORKS: Final[Mapping[str, Work]] = {"roster": RosterWork(), "send": SendWork(), "return": ReturnWork()}
+ROUND_S: Final = 2.0
+"""How long one round of the background jobs may be busy with production."""
+log = get_logger("issuance.production")
+
+
+async def start(
+    unit: Unit, batch: BatchRow, kind: str, stage: str, file: FileRow, total: int, *, compares: bool = False
+) -> JobRow:
+    """Begin work on a batch. Raises CONFLICT while other work on it goes on."""
+    row = JobRow(
+        id=uuid.uuid4().hex,
+        batch_id=batch.id,
+        kind=kind,
+        stage=stage,
+        file_id=file.id,
+        state="running",
+        phase=COMPARE if compares else TAKE,
+        cursor={},
+        total=total * (2 if compares else 1),
+        done=0,
+        busy_ms=0,
+        failure=None,
+        detail="",
+        actor=unit.caller.client_id,
+        clerk=unit.caller.clerk,
+        region=unit.caller.region,
+        started_at=unit.now,
+        updated_at=unit.now,
+        ended_at=None,
+    )
+    if not await add_unless_taken(unit.session, row):
+        raise ProblemError("CONFLICT", "other work on this batch goes on", subject=f"batch:{batch.id}")
+    return row
+
+
+async def run_round(services: Services) -> int:
+    """Background job: chunks of whatever runs, for about two seconds. Returns how many lines were done."""
+    deadline, done = time.monotonic() + ROUND_S, 0
+    while time.monotonic() < deadline:
+        lines = await step(services)
+        if lines is None:
+            break
+        done += lines
+    return done
+
+
+async def step(services: Services) -> int | None:
+    """One chunk of the job that waited longest; the lines done, None when nothing runs."""
+    async with services.database.transaction(is_reading=True) as session:
+        repository = ProductionRepository(session)
+        job_id = await repository.next_job()
+        task = None if job_id is None else await _task(services, repository, job_id)
+    if task is None:
+        return None
+    started = time.perf_counter()
+    work, job_id = WORKS[task.job.kind], task.job.id
+    try:
+        chunk = await work.prepare(task)
+        return await _apply(services, task, work, chunk, started)
+    except IntegrityError:
+        # Somebody recorded the same person in this moment: the chunk is prepared again and finds that.
+        return 0
+    except ReturnChangedError as error:
+        await _end(services, job_id, "refused", error, file_state="refused")
+    except (ProblemError, ProfileError) as error:
+        await _end(services, job_id, "stuck", error)
+    return 0
+
+
+async def _apply(services: Services, task: Task, work: Work, chunk: Chunk, started: float) -> int:
+    seen = (task.job.phase, dict(task.job.cursor))
+    async with services.database.transaction() as session:
+        repository = ProductionRepository(session)
+        job = await repository.claim(task.job.id)
+        if job is None or job.state != "running" or (job.phase, dict(job.cursor)) != seen:
+            return 0
+        batch = await repository.batch(job.batch_id)
+        file = await repository.file(job.file_id, is_locking=True)
+        if batch is None or file is None:
+            raise ProblemError("NOT_FOUND", "the batch or the file is gone")
+        task.job, task.batch, task.file = job, batch, file
+        caller = Caller(job.actor, frozenset({Role.OPERATOR}), job.region, job.clerk)
+        unit = Unit(session, services, caller, services.clock())
+        await work.apply(unit, task, chunk)
+        _advance(job, chunk, unit.now, started)
+        file.updated_at = batch.updated_at = unit.now
+        if chunk.is_last:
+            await work.finish(unit, task)
+            job.state, job.ended_at = "done", unit.now
+            batch.version += 1
+            batch.updated_by = unit.by
+    for callback in unit.after_commit:
+        callback()
+    return chunk.done
+
+
+def _advance(job: JobRow, chunk: Chunk, now: datetime, started: float) -> None:
+    job.cursor = chunk.cursor
+    job.done += chunk.done
+    job.busy_ms += round((time.perf_counter() - started) * 1000)
+    job.updated_at = now
+
+
+async def _task(services: Services, repository: ProductionRepository, job_id: str) -> Task | None:
+    job = await repository.job(job_id)
+    if job is None:
+        return None
+    batch = await repository.batch(job.batch_id, is_locking=False)
+    file = await repository.file(job.file_id)
+    if batch is None or file is None:
+        return None
+    profile = load_profiles(services.settings.formats_path)[file.profile]
+    return Task(services, job, batch, file, profile)
+
+
+async def _end(services: Services, job_id: str, state: str, error: Any, *, file_state: str | None = None) -> None:
+    """Keep why the work stopped; the failed chunk itself was rolled back."""
+    async with services.database.transaction() as session:
+        repository = ProductionRepository(session)
+        job = await repository.claim(job_id)
+        if job is None or job.state != "running":
+            return
+        now = services.clock()
+        job.state, job.failure, job.detail = state, error.failure, str(getattr(error, "detail", ""))[:256]
+        job.updated_at = now
+        if file_state is not None:
+            file = await repository.file(job.file_id, is_locking=True)
+            job.ended_at = now
+            if file is not None:
+                file.state, file.problem, file.updated_at = file_state, job.detail, now
+    log.warning("production_stopped", job=job_id, state=state, failure=error.failure)

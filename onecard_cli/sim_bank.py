@@ -1,0 +1,69 @@
+"""The simulated bank: `onecard sim bank` over HTTP, or inside the service where its address is the word `simulated`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onecard_cli.output import print_json, reports_failures
+
+if TYPE_CHECKING:
+    from issuance.bank.link import HttpBank
+    from issuance.settings import Settings
+    from onecard_cli.home import Home
+
+SIMULATED = "simulated"
+BOOKS = "bank.sqlite3"
+HOLD_S = 30.0
+"""How long a request without answer is kept: longer than the centre waits."""
+
+
+def simulated_bank(home: Home, settings: Settings) -> HttpBank | None:
+    """The bank of the home folder, spoken to in this process; None when the settings name another one or none."""
+    if settings.bank_url != SIMULATED:
+        return None
+    import httpx
+
+    from issuance.bank.link import HttpBank
+    from issuance.clock import system_clock
+    from simulators.bank import SimBank
+
+    bank = SimBank(home.path / BOOKS)
+    return HttpBank("http://bank.example", system_clock, transport=httpx.ASGITransport(bank.app))
+
+
+@reports_failures
+def bank(
+    port: Annotated[int, typer.Option(help="端口，0 任选 / port, 0: any free one")] = 8700,
+    fault: Annotated[list[str] | None, typer.Option(help="故障=次数 / fault=count, such as timeout_after=2")] = None,
+) -> None:
+    """模拟银行：开户、挂失、销户、对账单 / the simulated bank; prints the settings that make a centre speak to it.
+
+    \b
+    Example: ./onecard sim bank --fault timeout_after=2
+    """
+    import secrets
+    import socket
+
+    import uvicorn
+
+    from onecard_cli.home import Home
+    from simulators.bank import FAULTS, SimBank
+
+    counts = dict(_fault(text, FAULTS) for text in fault or ())
+    token = secrets.token_urlsafe(16)
+    simulator = SimBank(Home.default().path / BOOKS, token=token, hold_s=HOLD_S)
+    simulator.faults.update(counts)
+    listener = socket.create_server(("127.0.0.1", port))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    print_json({"ONECARD_ISSUANCE_BANK_URL": address, "ONECARD_ISSUANCE_BANK_TOKEN": token})
+    config = uvicorn.Config(simulator.app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _fault(text: str, known: tuple[str, ...]) -> tuple[str, int]:
+    name, _, count = text.partition("=")
+    if name not in known or not (count or "1").isdecimal():
+        raise ValueError(f"no fault {name!r}; there are {', '.join(known)}, each with =count")
+    return name, int(count or "1")
