@@ -9,7 +9,22 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import apdu, api, cards, chaos, crypto, flows, fuzz, ifd, issue, key_operations, production, readers, soak, wire
+from bench import (
+    apdu,
+    api,
+    cards,
+    chaos,
+    crypto,
+    flows,
+    fuzz,
+    ifd,
+    issue,
+    key_operations,
+    production,
+    readers,
+    soak,
+    wire,
+)
 from bench.measure import BenchError, Machine, Part
 
 PARTS: dict[str, Callable[[], Part]] = {

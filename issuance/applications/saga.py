@@ -194,7 +194,7 @@ class IssuanceSaga:
     # -- giving up --------------------------------------------------------------------------------------------------
 
     async def cancel_mark(self, row: ApplicationRow) -> None:
-        """Give back a card that nothing was written to, and its number. Raises APPLICATION_STATE where that is not sure."""
+        """Give back a card nothing was written to, and its number. Raises APPLICATION_STATE where that is unsure."""
         reset, number = _bound(row)
         sessions = SessionRepository(self._unit.session)
         if row.state != _S.RESERVED or await sessions.was_answered(row.id):

@@ -198,6 +198,7 @@ class CardCommands:
         Raises CONFLICT while a card of this person is being made.
         """
         seen = await self._cycle.card(number, is_locking=False)
+        await self._persons.lock(seen.person_id)
         open_id = await self._cards.open_succession(seen.card_number)
         if open_id is not None:
             raise ProblemError(

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from issuance.database import add_unless_taken
+from issuance.database import ROW_LOCK, add_unless_taken
 from issuance.persons.models import PersonRow
 from issuance.persons.schemas import PersonData
 from issuance.problems import ProblemError
@@ -38,6 +38,10 @@ class PersonRepository:
         row.updated_at = now
         await self._session.flush()
         return row
+
+    async def lock(self, person_id: str) -> None:
+        """Until the transaction ends nobody else decides about this person."""
+        await self._session.get_one(PersonRow, person_id, with_for_update=ROW_LOCK, populate_existing=True)
 
     async def data(self, person_id: str) -> PersonData:
         row = await self._session.get_one(PersonRow, person_id)

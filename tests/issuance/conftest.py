@@ -197,9 +197,9 @@ def refused(response: httpx.Response, code: str, status: int) -> dict[str, Any]:
     assert body["remedy_en"]
     if code in ("INPUT_INVALID", "PHOTO_REJECTED"):
         assert body["fields"], "every rejected input names its fields"
-    for field in body["fields"]:
-        assert field["reason"] in rules()
-        assert all(field[part] for part in ("location", "text_zh", "text_en", "remedy_zh", "remedy_en"))
+    for refusal in body["fields"]:
+        assert refusal["reason"] in rules()
+        assert all(refusal[part] for part in ("location", "text_zh", "text_en", "remedy_zh", "remedy_en"))
     assert "Traceback" not in response.text
     return body
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from issuance.bank.accounts import resolution_of
-from issuance.bank.link import BankAccount, BankReply, BankSilentError, HttpBank
+from issuance.bank.link import BankAccount, BankClosedError, BankReply, BankSilentError, HttpBank
 from issuance.bank.models import AccountRow
 from issuance.bank.reconciliation import reconcile_daily
 from issuance.outbox.delivery import LEASE, Envelope, deliver_due
 from issuance.outbox.repository import OutboxRepository
 from tests.issuance.bank_stand import BankStand, stand
-from tests.issuance.conftest import both_engines, ok, refused
+from tests.issuance.conftest import START, both_engines, ok, refused
 
 __all__ = ["stand"]
+JSON = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+NAMES = ["operation_key", "kind", "card_number", "result", "account", "accounts", "state", "account_number"]
+
+
+def _objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(NAMES), inner)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 DAY = 24 * 3600
 
 
@@ -198,6 +216,26 @@ def test_who_is_right(ours: str, operation: str | None, with_card: bool, theirs:
     row = AccountRow(card_number="A00000011", state=ours, operation=operation, is_lost_with_card=with_card)
     found = theirs and BankAccount(card_number="A00000011", account_number="629900000000000001", state=theirs)
     assert resolution_of(row, found) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([200, 200, 200, 201, 204, 302, 404, 500, 503]),
+    st.one_of(st.binary(max_size=60), st.recursive(JSON, lambda inner: st.lists(inner) | _objects(inner)).map(_json)),
+    st.text("0123456789abc", max_size=9),
+)
+def test_whatever_a_bank_answers_is_an_answer_or_silence(status: int, body: bytes, wait: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=body, headers={"Retry-After": wait})
+
+    async def ask() -> None:
+        bank = HttpBank("http://bank.example", lambda: START, transport=httpx.MockTransport(answer))
+        for call in (bank.operation("k"), bank.account("A00000011"), bank.statement(""), bank.perform("k", "lose", {})):
+            with contextlib.suppress(BankSilentError, BankClosedError):
+                await call
+        await bank.aclose()
+
+    asyncio.run(ask())
 
 
 def test_an_account_number_shows_in_no_repr() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from issuance.cards.machine import CardState, machines
+from issuance.tasks import run_once
 from tests.issuance.bank_stand import BankStand, stand
 from tests.issuance.conftest import START, atr, both_engines, ok, refused, reset
 
@@ -45,6 +46,18 @@ async def test_a_temporary_loss_ends_by_itself(stand: BankStand) -> None:
         ("social", "issue"),
     ]
     assert history[0]["version"] == (await stand.view(number))["version"] == len(history)
+
+
+@both_engines
+async def test_replicas_release_a_card_once(stand: BankStand) -> None:
+    numbers = [await stand.card() for _ in range(3)]
+    for number in numbers:
+        ok(await stand.act(number, "loss", kind="temporary"))
+    stand.centre.clock.advance(7 * DAY)
+    jobs = await asyncio.gather(*(run_once(services) for services in (stand.services, stand.replica())))
+    assert sum(done["release_temporary_losses"] for done in jobs) == 3
+    acts = stand.centre.store.sql("SELECT card_number, count(*) FROM card_events WHERE act = 'expire_loss' GROUP BY 1")
+    assert sorted(acts) == [(number, 1) for number in sorted(numbers)]
 
 
 async def test_a_refusal_says_what_where_since_when_by_whom_and_what_next(stand: BankStand) -> None:

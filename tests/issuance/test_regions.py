@@ -113,6 +113,14 @@ async def test_every_route_refuses_or_hides_what_lies_elsewhere(centre: Centre, 
             "sequence": 1,
             "responses": ["9000"],
         },
+        "POST /v1/card-sessions/{session_id}/print-reports": {
+            "session_id": beijing["session_id"],
+            "sequence": 1,
+            "job_id": "0" * 32,
+            "status": "printed",
+            "failure": None,
+        },
+        "POST /v1/applications/{application_id}/next-action": {"action": "resume"},
         "POST /v1/clients": client,
         "POST /v1/clients/{client_id}/suspend": {},
         "POST /v1/ecards/{ecard_no}/codes": {"scene": "payment"},
@@ -147,7 +155,7 @@ async def test_every_route_refuses_or_hides_what_lies_elsewhere(centre: Centre, 
     } | {"GET /v1/applications/{application_id}", "GET /v1/cards/{card_number}", "GET /v1/ecards/{ecard_no}"}
     lists |= {"GET /v1/cards", "GET /v1/found-cards", "GET /v1/outbox", "GET /v1/bank/reconciliations"}
     reads |= {"GET /v1/cards/{card_number}/history"}
-    lists |= {"GET /v1/card-numbers", "GET /v1/production/batches"}
+    lists |= {"GET /v1/applications/stuck", "GET /v1/card-numbers", "GET /v1/production/batches"}
     lists |= {f"GET /v1/stock/{name}" for name in ("places", "transfers", "movements", "balance")}
     batch, file = "/v1/production/batches/{batch_id}", "/v1/production/files/{file_id}"
     reads |= {f"GET {batch}", *(f"GET {batch}/{part}" for part in ("lines", "files", "jobs"))}

@@ -53,11 +53,15 @@ async def test_card_is_issued(centre: Centre, orders: list[dict[str, Any]]) -> N
         ("apply", "done"),
         ("check", "done"),
         ("reserve", "done"),
+        ("card_data", "done"),
         ("personalize", "started"),
         ("personalize", "done"),
         ("read_back", "done"),
+        ("print", "skipped"),
+        ("return_data", "done"),
         ("enable", "done"),
         ("ecard", "done"),
+        ("clean_up", "done"),
     ]
     view = ok(await centre.as_("operator").get("/v1/cards/A0000001-1"))
     assert (view["state"], view["state_name"], view["ecard_no"]) == ("1", "正常", result["ecard_no"])
