@@ -314,6 +314,12 @@ class JobView(Message):
 class Completed(Message):
     """The file as it came in, and the work that takes it in; none for bytes that were taken in before."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"file": FileView.model_config["json_schema_extra"]["examples"][0], "job": None}]
+        }  # type: ignore[index,call-overload]
+    )
+
     file: FileView
     job: JobView | None
 

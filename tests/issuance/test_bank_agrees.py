@@ -32,7 +32,7 @@ from simulators.bank import FAULTS, BankEventError, SimBank
 from tests.issuance.bank_stand import BankStand, link_to
 from tests.issuance.conftest import Centre, Clock, Store
 
-EXAMPLES = 40
+EXAMPLES = 25
 EVENTS = ("activate", "lose", "release", "freeze", "unfreeze", "close")
 PAIRS = {("none", "none"), ("none", "closed"), ("closed", "none")}
 
