@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -311,14 +311,15 @@ class JobView(Message):
     ended_at: datetime | None
 
 
+def _completed_example(schema: dict[str, Any]) -> None:
+    extra = FileView.model_config.get("json_schema_extra")
+    schema["examples"] = [{"file": example, "job": None} for example in (extra or {})["examples"]]  # type: ignore[index]
+
+
 class Completed(Message):
     """The file as it came in, and the work that takes it in; none for bytes that were taken in before."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"file": FileView.model_config["json_schema_extra"]["examples"][0], "job": None}]
-        }  # type: ignore[index,call-overload]
-    )
+    model_config = ConfigDict(json_schema_extra=_completed_example)
 
     file: FileView
     job: JobView | None
