@@ -312,8 +312,8 @@ class JobView(Message):
 
 
 def _completed_example(schema: dict[str, Any]) -> None:
-    extra = FileView.model_config.get("json_schema_extra")
-    schema["examples"] = [{"file": example, "job": None} for example in (extra or {})["examples"]]  # type: ignore[index]
+    extra: Any = FileView.model_config.get("json_schema_extra")
+    schema["examples"] = [{"file": example, "job": None} for example in extra["examples"]]
 
 
 class Completed(Message):
