@@ -34,7 +34,7 @@ from issuance.idempotency import RequiredKey, once
 from issuance.input_rules import field_error
 from issuance.paging import Page, PageQuery
 from issuance.problems import bad_input
-from issuance.unit import CounterUnit, HolderUnit, OperatorUnit, RecordedCounterUnit, Unit
+from issuance.unit import CounterUnit, OperatorUnit, RecordedCounterUnit, Unit
 
 router = APIRouter(tags=["cards"])
 
@@ -144,12 +144,12 @@ async def enable(order: CardOrder, call: Call, unit: CounterUnit) -> CardResult:
 
 
 @router.post(f"{CARD}/loss", summary="Report a loss (挂失), temporary or formal; account and electronic card follow")
-async def lose(order: LossOrder, call: Call, unit: HolderUnit) -> CardResult:
+async def lose(order: LossOrder, call: Call, unit: CounterUnit) -> CardResult:
     return await call.run(unit, "loss", order, CardCommands.lose)
 
 
 @router.post(f"{CARD}/release", summary="Release a loss (解挂), as far as the region's rules allow")
-async def release(order: CardOrder, call: Call, unit: HolderUnit) -> CardResult:
+async def release(order: CardOrder, call: Call, unit: CounterUnit) -> CardResult:
     return await call.run(unit, "release", order, CardCommands.release)
 
 
