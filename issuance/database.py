@@ -165,6 +165,12 @@ async def sever(session: AsyncSession) -> None:
         await raw.driver_connection.close()
 
 
+async def refresh_statistics(session: AsyncSession, *row_types: type[Base]) -> None:
+    """After many rows were added at once: PostgreSQL plans by what it last counted, which may have been nothing."""
+    if session.get_bind().dialect.name != "sqlite":
+        await session.execute(text(f"ANALYZE {', '.join(row_type.__tablename__ for row_type in row_types)}"))
+
+
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the database to `revision`, creating the directory of a SQLite file when missing."""
     target = parse_url(url)

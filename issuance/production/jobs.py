@@ -117,6 +117,7 @@ async def _apply(services: Services, task: Task, work: Work, chunk: Chunk, start
         file.updated_at = batch.updated_at = unit.now
         if chunk.is_last:
             await work.finish(unit, task)
+            await repository.refresh_statistics()
             job.state, job.ended_at = "done", unit.now
             batch.version += 1
             batch.updated_by = unit.by

@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow, ApplicationStepRow
 from issuance.cards.models import CardRow, SuccessionRow
-from issuance.database import ROW_LOCK, Base
+from issuance.database import ROW_LOCK, Base, refresh_statistics
 from issuance.persons.models import PersonRow
 from issuance.production.models import BatchRow, EntryRow, FileRow, JobRow, LineRow, RejectRow
 from issuance.production.states import Outcome, Stage
-from issuance.stock.models import BlankRow, CardNumberRow
+from issuance.stock.models import BlankRow, CardNumberRow, LedgerItemRow
 
 Ready = tuple[LineRow, bytes, str]
 """A line, its person's sealed data and its card class."""
@@ -53,6 +53,11 @@ class ProductionRepository:
         statement = update(table).where(*(table.c[key] == bindparam(f"k_{key}") for key in keys)).values(values)
         bound = [{f"k_{key}": row[key] for key in keys} | {f"v_{name}": row[name] for name in changed} for row in rows]
         await self._session.execute(statement, bound)
+
+    async def refresh_statistics(self) -> None:
+        """Of the tables that a job fills."""
+        filled = (PersonRow, ApplicationRow, CardNumberRow, BlankRow, LineRow, EntryRow, LedgerItemRow)
+        await refresh_statistics(self._session, *filled)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -118,31 +123,33 @@ class ProductionRepository:
 
     # -- lines of a stage ---------------------------------------------------------------------------------------------
 
-    async def sendable(
-        self, batch_id: str, stage: Stage, previous: Stage | None, after: int, count: int
-    ) -> list[Ready]:
+    async def sendable(self, batch_id: str, previous: Stage | None, after: int, count: int) -> list[Ready]:
         """Lines that the stage takes over, in their order."""
         query = (
             select(LineRow, PersonRow.sealed, ApplicationRow.card_class)
             .join(PersonRow, PersonRow.id == LineRow.person_id)
             .join(ApplicationRow, ApplicationRow.id == LineRow.application_id)
-            .where(LineRow.batch_id == batch_id, LineRow.line > after, *self._ready(batch_id, stage, previous))
+            .where(LineRow.batch_id == batch_id, LineRow.line > after, *self._ready(previous))
             .order_by(LineRow.line)
             .limit(count)
         )
         return [(line, sealed, card_class) for line, sealed, card_class in await self._session.execute(query)]
 
-    async def sendable_count(self, batch_id: str, stage: Stage, previous: Stage | None) -> int:
-        query = select(func.count()).where(LineRow.batch_id == batch_id, *self._ready(batch_id, stage, previous))
+    async def sendable_count(self, batch_id: str, previous: Stage | None) -> int:
+        query = select(func.count()).where(LineRow.batch_id == batch_id, *self._ready(previous))
         return await self._session.scalar(query) or 0
 
-    def _ready(self, batch_id: str, stage: Stage, previous: Stage | None) -> list[ColumnElement[bool]]:
-        """Good in the stage before, and not in this one yet."""
-        entry = (EntryRow.batch_id == LineRow.batch_id, EntryRow.line == LineRow.line)
-        conditions = [LineRow.state != "released", ~exists().where(*entry, EntryRow.stage == stage.value)]
+    def _ready(self, previous: Stage | None) -> list[ColumnElement[bool]]:
+        """Good in the stage before; a stage is sent once, so none of them can be in this one yet."""
+        conditions: list[ColumnElement[bool]] = [LineRow.state != "released"]
         if previous is not None:
-            is_good = (EntryRow.stage == previous.value, EntryRow.outcome == Outcome.OK.value)
-            conditions.append(exists().where(*entry, *is_good))
+            good = exists().where(
+                EntryRow.batch_id == LineRow.batch_id,
+                EntryRow.line == LineRow.line,
+                EntryRow.stage == previous.value,
+                EntryRow.outcome == Outcome.OK.value,
+            )
+            conditions.append(good)
         return conditions
 
     async def entries(

@@ -51,11 +51,10 @@ class Written:
 
 class SendWork:
     async def prepare(self, task: Task) -> Chunk:
-        stage = Stage(task.job.stage)
-        previous = before(stage, has_certificates=task.batch.has_certificates)
+        previous = before(Stage(task.job.stage), has_certificates=task.batch.has_certificates)
         after = int(task.job.cursor.get("line", 0))
         async with task.services.database.transaction(is_reading=True) as session:
-            rows = await ProductionRepository(session).sendable(task.batch.id, stage, previous, after, CHUNK)
+            rows = await ProductionRepository(session).sendable(task.batch.id, previous, after, CHUNK)
         written = await asyncio.to_thread(self._write, task, rows)
         cursor = {"part": int(task.job.cursor.get("part", 0)) + 1, "line": rows[-1][0].line if rows else after}
         return Chunk(len(rows), cursor, len(rows) < CHUNK, written)

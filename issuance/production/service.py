@@ -129,7 +129,7 @@ class BatchService:
         if profile.outgoing is None:
             raise ProfileError(f"profile {profile.id} has no outgoing file")
         previous = before(stage, has_certificates=batch.has_certificates)
-        total = await self._repository.sendable_count(batch.id, stage, previous)
+        total = await self._repository.sendable_count(batch.id, previous)
         if not total:
             raise ProblemError("BATCH_STATE", f"no line is ready for {stage}", subject=f"batch:{batch.id}")
         name = file_name(profile.outgoing, batch.id, profile.partner, self._unit.now)
