@@ -45,13 +45,13 @@ def serve(
     except KeyError as error:
         raise CommandError(FailureCode.INPUT_INVALID, f"no such system user: {error.args[0]}") from None
     with home.key_service() as service:
+        ends = {signal.SIGTERM, signal.SIGINT}
+        # Blocked before the first thread starts: whichever thread the signal meets, sigwait takes it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         server = KeyServer(path, service, may_manage=manage, users=users)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         thread = threading.Thread(target=server.serve, name="key-server")
         thread.start()
         print(f"{path}", flush=True)
-        stop.wait()
+        signal.sigwait(ends)
         server.close()
         thread.join()
