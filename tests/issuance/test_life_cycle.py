@@ -247,7 +247,7 @@ async def test_lists_and_history_come_in_pages(stand: BankStand) -> None:
 
 @pytest.mark.parametrize("region", ["120000", "130000"])
 async def test_rules_of_the_region_decide(stand: BankStand, region: str) -> None:
-    """Tianjin lifts formal losses, Hebei does not and keeps no numbers; a wallet proves no holder, so it may neither."""
+    """Tianjin lifts formal losses, Hebei does not and keeps no numbers; a wallet proves no holder, so may neither."""
     first = {"120000": "E", "130000": "G"}[region]
     operator = stand.centre.as_("operator")
     ok(
