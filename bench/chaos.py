@@ -96,7 +96,16 @@ class ChaosResult:
 def measure(*, kills: int = KILLS, removals: int = REMOVALS) -> ChaosResult:
     """Kills are shared out among the drivers there are, removals as `SHARES` says; each share at least one."""
     # Every loss is what this is about, and would be a warning.
-    logging.getLogger("apdu").setLevel(logging.ERROR)
+    logger = logging.getLogger("apdu")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return _measure(kills, removals)
+    finally:
+        logger.setLevel(level)
+
+
+def _measure(kills: int, removals: int) -> ChaosResult:
     rows, skipped = [], []
     usable = {driver: _usable(driver) for driver in DRIVERS}
     drivers = [driver for driver, reason in usable.items() if not reason]
