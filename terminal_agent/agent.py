@@ -85,7 +85,7 @@ class Agent:
         number: str | None = None
         if psam is not None:
             try:
-                number = await asyncio.to_thread(psam.terminal_number)
+                number = await asyncio.to_thread(lambda: psam.terminal_number)
             except (PsamError, TransportError, AgentError):
                 number = None
         return AgentInfo(

@@ -124,7 +124,7 @@ def terminal_number_of(psam: TerminalPsam | None, without_psam: str = NO_TERMINA
     if psam is None:
         return without_psam
     try:
-        return psam.terminal_number()
+        return psam.terminal_number
     except (PsamError, TransportError, AgentError) as exc:
         LOG.info("no terminal number: %s", exc)
         return without_psam

@@ -22,10 +22,8 @@ from cardlib.driver import error_answer
 from cardlib.driver_hsm import HsmSteps
 from cardlib.driver_session import Answer, DriverSession, DriverTerminal, EnteredPin, PinEntry
 from cardlib.hsm_route import needs_hsm
-from cardlib.medical import Permit, PurchaseAuthority
+from cardlib.medical import PsamPurchase
 from cardlib.settlement_journal import Slip
-from hsm.api import CardFactors, KeyRef
-from hsm.transactions import Purchase
 from terminal_agent.cards import NO_READER, CardDesk, terminal_number_of
 from terminal_agent.centre import SecurityModule
 from terminal_agent.devices import DeviceHall
@@ -56,23 +54,6 @@ class PadEntry:
 
     def enter(self, *, is_new: bool) -> Pin:
         return self._pad.enter(Purpose.NEW_PIN if is_new else Purpose.VERIFY)
-
-
-class TerminalPurchase(PurchaseAuthority):
-    """Settlement under the PSAM in its slot."""
-
-    def __init__(self, psam: TerminalPsam) -> None:
-        self._psam = psam
-
-    @property
-    def terminal_number(self) -> bytes:
-        return bytes.fromhex(self._psam.terminal_number())
-
-    def permit(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> Permit:
-        return Permit(*self._psam.init_purchase(key, factors, purchase))
-
-    def confirm(self, key: KeyRef, factors: CardFactors, purchase: Purchase, mac2: bytes) -> None:
-        self._psam.credit_purchase(mac2)
 
 
 @dataclass(slots=True)
@@ -268,7 +249,7 @@ class DriverDesk:
             number=terminal_number_of(psam, self._settings.terminal_number),
             device_number=self._settings.device_number,
             authenticator=psam,
-            purchase=TerminalPurchase(psam) if psam else None,
+            purchase=PsamPurchase(psam) if psam else None,
             pin_entry=self._entry,
             addresses=self._settings.hsm_addresses,
         )

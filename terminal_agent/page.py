@@ -1,4 +1,4 @@
-"""The agent's own page and its files: the design kit, the page's module, Bootstrap from its wheel."""
+"""The agent's own page and its files, with the design kit (`onecard_ui`)."""
 
 from __future__ import annotations
 
@@ -6,37 +6,20 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-import bootstrap_wrapper  # type: ignore[import-untyped]
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
+from onecard_ui import TYPE_COOKIE, mount_static, templates
 from terminal_agent.settings import AgentSettings, Profile
 
 HERE = Path(__file__).parent
-TYPE_COOKIE = "oc_type"
-
-TEMPLATES = Environment(
-    loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(), undefined=StrictUndefined
-)
+TEMPLATES = templates(HERE / "templates")
 
 
 def words() -> dict[str, dict[str, str]]:
     """The page's words by language."""
     with (HERE / "words.toml").open("rb") as file:
         return tomllib.load(file)
-
-
-class RevalidatedFiles(StaticFiles):
-    """Browsers may keep these, and ask each time whether they still hold: an updated agent shows at once."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
 
 
 def install(app: FastAPI, settings: AgentSettings) -> None:
@@ -60,5 +43,4 @@ def install(app: FastAPI, settings: AgentSettings) -> None:
         )
 
     app.include_router(router)
-    app.mount("/static/bootstrap", RevalidatedFiles(directory=bootstrap_wrapper.get_bootstrap_css_dir()))
-    app.mount("/static", RevalidatedFiles(directory=HERE / "static"))
+    mount_static(app, HERE / "static")

@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from apdu.serial.pinpad import BETWEEN_DIGITS_S, MAX_DIGITS, MIN_DIGITS
-from terminal_agent.page import TEMPLATES, TYPE_COOKIE, words
+from onecard_ui import TYPE_COOKIE
+from terminal_agent.page import TEMPLATES, words
 from terminal_agent.pin_dialog import PinDialog, PinEnd, PinForm
 
 MAX_FORM: Final = 512

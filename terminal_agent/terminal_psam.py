@@ -40,6 +40,7 @@ class TerminalPsam:
         self._connection: CardConnection | None = None
         self._psam: PsamAuthenticator | None = None
 
+    @property
     def terminal_number(self) -> str:
         """Twelve digits of the terminal. Raises PsamAbsentError, or a TransportError. Blocks."""
 

@@ -1,9 +1,9 @@
 // The agent's page: follows readers and card sessions by events, reads a card when it comes, forgets it when it goes.
 
+import { alertStrip, chip, fill } from "./draw.js";
+import { nextTrail, sessionView } from "./session.js";
 import { largeTypeSwitch } from "./type.js";
-import {
-  alertStrip, chip, drawDevices, drawEvents, failureView, fill, holderView, lang, messageView, pinPrompt, sessionView, words,
-} from "./view.js";
+import { drawDevices, drawEvents, failureView, holderView, lang, messageView, pinPrompt, words } from "./view.js";
 
 const MAX_EVENTS = 6;
 const REVEAL_MS = 30000;
@@ -120,10 +120,8 @@ function onProgress(job) {
   }
   state.job = job;
   const text = lang === "zh" ? job.text_zh : job.text_en;
-  // A step's first text names it; later ones are about the network or the card. A new start goes back to step 0.
-  if (job.step < state.trail.length) state.trail = [];
-  if (job.state === "running" && job.step > state.trail.length) state.trail.push(text);
-  show(sessionView(job, state.trail), text);
+  state.trail = nextTrail(state.trail, job, lang);
+  show(sessionView(job, state.trail, words, lang), text);
 }
 
 async function onDone(job) {

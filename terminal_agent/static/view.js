@@ -1,45 +1,12 @@
-// Drawing for the agent's page. Data reaches the page as text nodes only, never as HTML.
+// Drawing for the agent's page.
+
+import { alertStrip, chip, element, icon, stamp } from "./draw.js";
 
 export const words = JSON.parse(document.getElementById("words").dataset.words);
 export const lang = document.documentElement.dataset.lang;
 
 const ART_NAME_WIDTH = 172; // between the label and the photo of the drawn card, in its own units
 const ART_GLYPH_WIDTH = 17;
-const SVG = "http://www.w3.org/2000/svg";
-const TONE_ICONS = { ok: "check", warn: "warn", bad: "cross", info: "info", idle: "clock" };
-
-export function fill(text, values) {
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
-}
-
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "oc-icon");
-  svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("focusable", "false");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `/static/icons.svg#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-export function element(tag, { className, tone, text } = {}, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (tone) made.dataset.tone = tone;
-  if (text !== undefined) made.append(text);
-  made.append(...children);
-  return made;
-}
-
-export function chip(tone, text) {
-  return element("span", { className: "oc-chip", tone }, icon(TONE_ICONS[tone]), text);
-}
-
-export function alertStrip(tone, title, text) {
-  const paragraph = element("p", {}, element("strong", { text: title }), element("br"), text);
-  return element("div", { className: "oc-alert", tone }, icon(TONE_ICONS[tone]), paragraph);
-}
 
 // A program waits for the holder's PIN: the way to the dialog, which is a page of its own.
 export function pinPrompt() {
@@ -48,16 +15,6 @@ export function pinPrompt() {
   link.href = "/pin";
   strip.append(link);
   return strip;
-}
-
-// A template's content with its data-field elements by name.
-export function stamp(id) {
-  const content = document.getElementById(id).content.cloneNode(true);
-  const fields = {};
-  for (const node of content.querySelectorAll("[data-field]")) fields[node.dataset.field] = node;
-  const acts = {};
-  for (const node of content.querySelectorAll("[data-act]")) acts[node.dataset.act] = node;
-  return { content, fields, acts, root: content.firstElementChild };
 }
 
 export function date(digits) {
@@ -135,58 +92,4 @@ export function messageView(id, title, hint) {
   if (fields.title) fields.title.textContent = title;
   if (fields.hint) fields.hint.textContent = hint;
   return { root, acts: {} };
-}
-
-const JOB_TONES = { running: "info", awaiting_card: "warn", awaiting_printer: "warn", done: "ok", failed: "bad", cancelled: "idle" };
-
-// `trail` holds the texts of the stages so far, oldest first.
-export function sessionView(job, trail) {
-  const { fields, acts, root } = stamp("t-session");
-  fields.title.textContent = words[job.kind];
-  fields.chip.append(chip(JOB_TONES[job.state], words[`session_${job.state}`]));
-  let counts = fill(words.counts, { apdus: job.apdus, round_trips: job.network_round_trips });
-  if (job.sessions > 1) counts += ` · ${fill(words.restarted, { times: job.sessions - 1 })}`;
-  fields.counts.textContent = counts;
-  const progress = root.querySelector("progress");
-  progress.max = Math.max(job.steps, 1);
-  progress.value = job.state === "done" ? progress.max : Math.max(0, job.step - 1);
-  trail.forEach((stage, index) => fields.steps.append(stageItem(stage, index, index === trail.length - 1 ? job.state : "done")));
-  fields.alert.append(jobAlert(job, trail.at(-1)));
-  const isOver = ["done", "failed", "cancelled"].includes(job.state);
-  acts.stop.hidden = isOver;
-  return { root, acts };
-}
-
-function stageItem(stage, index, state) {
-  const badge = element("b");
-  const item = element("li", {}, badge, element("div", {}, element("strong", { text: stage })), element("span"));
-  if (state === "done") {
-    item.dataset.state = "done";
-    badge.append(icon("check"));
-    item.lastElementChild.textContent = words.step_done;
-  } else if (state === "failed" || state === "cancelled") {
-    item.dataset.state = "fail";
-    badge.append(icon("cross"));
-  } else {
-    item.setAttribute("aria-current", "step");
-    badge.textContent = String(index + 1);
-    item.lastElementChild.textContent = words[`session_${state}`];
-  }
-  return item;
-}
-
-function jobAlert(job, stage) {
-  const text = lang === "zh" ? job.text_zh : job.text_en;
-  if (job.state === "failed" && job.failure) {
-    const suffix = lang === "zh" ? "zh" : "en";
-    const strip = alertStrip("bad", job.failure[`text_${suffix}`], job.failure[`cause_${suffix}`]);
-    strip.querySelector("p").append(element("br"), job.failure[`remedy_${suffix}`], element("br"),
-      element("small", { className: "oc-muted", text: job.failure.code }));
-    return strip;
-  }
-  if (job.state === "done") return alertStrip("ok", words.done_title, words[`done_${job.kind}`]);
-  if (job.state === "awaiting_card") return alertStrip("warn", text, words.safe_text);
-  if (job.state === "awaiting_printer") return alertStrip("warn", text, words.printer_text);
-  const isOwnWord = job.state === "running" && job.step > 0 && text !== stage; // the agent's, about network or card
-  return alertStrip("info", isOwnWord ? text : words.safe_title, words.safe_text);
 }

@@ -10,6 +10,7 @@ import pytest
 import terminal_agent.device_schemas
 import terminal_agent.schemas
 import terminal_agent.settlement_schemas
+from onecard_ui import HERE as KIT
 from terminal_agent.endpoints import router
 from terminal_agent.page import HERE, words
 from terminal_agent.schemas import Problem
@@ -120,7 +121,8 @@ async def test_page_obeys_its_own_content_security_policy() -> None:
         page = (await client.get("/")).text
     assert not re.search(r"<script(?![^>]*\bsrc=)", page)
     assert not re.search(r"<style|\bstyle=|\son\w+=|javascript:", page)
-    assert "innerHTML" not in "".join(path.read_text("utf-8") for path in (HERE / "static").glob("*.js"))
+    scripts = [path for home in (HERE, KIT) for path in (home / "static").glob("*.js")]
+    assert "innerHTML" not in "".join(path.read_text("utf-8") for path in scripts)
 
 
 async def test_only_the_counter_may_reveal() -> None:
@@ -137,7 +139,10 @@ def test_words_are_complete_in_both_languages_and_all_used() -> None:
     for key in zh:
         assert re.findall(r"\{\w+\}", zh[key]) == re.findall(r"\{\w+\}", en[key])
     source = "".join(
-        path.read_text("utf-8") for folder in ("static", "templates") for path in (HERE / folder).iterdir()
+        path.read_text("utf-8")
+        for home in (HERE, KIT)
+        for folder in ("static", "templates")
+        for path in (home / folder).iterdir()
     )
     used = set(re.findall(r"\b(?:w|words|zh|en)\.(\w+)", source))
     labels = set(re.findall(r'"(pin_\w+)"', source))  # names of words, handed to a macro
