@@ -164,7 +164,7 @@ _GENERAL: Final[dict[int, _Row]] = {
     SW.NO_DIAGNOSIS: ("数据无效", "no precise diagnosis", "COMMAND_REJECTED", Retry.NEVER),
     SW.TRANSACTION_MAC: ("MAC无效", "MAC wrong", "SECURE_MESSAGING_FAILED", Retry.NEW_CHALLENGE),
     SW.APPLICATION_BLOCKED: ("应用已永久锁定", "application blocked for good", "APPLICATION_BLOCKED", Retry.NEVER),
-    SW.AMOUNT_INSUFFICIENT: ("金额不足", "balance too small", "CARD_STATE", Retry.OTHER_INPUT),
+    SW.AMOUNT_INSUFFICIENT: ("金额不足", "balance too small", "BALANCE_INSUFFICIENT", Retry.OTHER_INPUT),
     SW.COUNTER_EXHAUSTED: ("交易计数器达到最大值", "transaction counter exhausted", "CARD_STATE", Retry.NEVER),
     SW.KEY_INDEX_UNKNOWN: ("密钥索引不支持", "key index not supported", "KEY_NOT_FOUND", Retry.OTHER_INPUT),
     SW.MAC_UNAVAILABLE: ("所需MAC不可用", "requested MAC not available", "CARD_STATE", Retry.NEVER),

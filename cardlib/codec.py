@@ -302,13 +302,13 @@ def join_name(first: bytes, second: bytes = b"") -> str:
 
 def decode_code(list_name: str, code: str, language: str = "zh") -> str:
     """Text of a code, the code itself where the list has none; parts of a composed code are joined by 、 or a comma."""
-    codes = code_list(list_name)
+    codes, is_english = code_list(list_name), language == "en"
     if codes.parts:
-        texts = (_part_text(p.name_zh, p.codes, code[p.start : p.start + p.length]) for p in codes.parts)
-        return "、".join(text for text in texts if text)
+        parts = ((p, code[p.start : p.start + p.length]) for p in codes.parts)
+        texts = [_part_text(p.name_en, p.en, c) if is_english else _part_text(p.name_zh, p.codes, c) for p, c in parts]
+        return (", " if is_english else "、").join(text for text in texts if text)
     plain = code if code in codes.codes else code.lstrip("0")
-    chinese = codes.codes.get(plain, code)
-    return codes.en.get(plain, chinese) if language == "en" else chinese
+    return (codes.en if is_english else codes.codes).get(plain, code)
 
 
 def rewritten_value(spec: CardSpec, path: str, tag: int, stored: Mapping[int, bytes]) -> tuple[ItemSpec, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apdu.channel import Channel
 from apdu.errors import PinLockedError, PinWrongError, StatusWordError
-from cardlib.failures import describe, driver_code_for_sw, failure_of
+from cardlib.failures import FailureCode, describe, driver_code_for_sw, failure_of
 from cardlib.session import BasicInformation, SocialSecurityCard
 from hsm.api import CardAuthenticator
 
@@ -56,4 +56,6 @@ def error_answer(error: BaseException) -> tuple[int, str]:
     # A broken card can answer 0000, which the rule would turn into "ok".
     if isinstance(error, StatusWordError) and error.sw and not is_pin:
         code = driver_code_for_sw(error.sw)
-    return code, f"{failure.text_zh}。{failure.remedy_zh}"
+    # What was wrong with its parameters is of use to the program's maker, and nothing it did not send itself.
+    what = f"（{error}）" if failure.code is FailureCode.INPUT_INVALID and str(error) else ""
+    return code, f"{failure.text_zh}{what}。{failure.remedy_zh}"

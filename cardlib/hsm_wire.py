@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from cardlib.wire import Message
 
@@ -87,7 +88,7 @@ class DebitOutcome(Message):
     @model_validator(mode="after")
     def _has_its_proof(self) -> Self:
         if (self.outcome == "done") != (self.mac2 is not None and self.tac is not None):
-            raise ValueError("done, and nothing else, has MAC2 and TAC")
+            raise PydanticCustomError("debit_proof", "done, and nothing else, has MAC2 and TAC")
         return self
 
 

@@ -17,7 +17,6 @@ from apdu.sw import SW, check
 from cardlib import commands as c
 from cardlib.codec import CodecError
 from cardlib.errors import CardDataError, CardMismatchError
-from cardlib.psam import PsamAuthenticator
 from cardlib.session import SocialSecurityCard
 from hsm.api import Algorithm, CardAuthenticator, CardFactors, KeyRef
 from hsm.transactions import TYPE_LOAD, TYPE_PURCHASE, Load, Purchase, TransactionKeys
@@ -91,10 +90,23 @@ class KeyPurchase(PurchaseAuthority):
         self._keys.check_purchase(key, factors, purchase, mac2)
 
 
+class PurchasePsam(Protocol):
+    """A PSAM that settles: `PsamAuthenticator`, or one in a slot of its own."""
+
+    @property
+    def terminal_number(self) -> str:
+        """Twelve digits."""
+        ...
+
+    def init_purchase(self, key: KeyRef, factors: CardFactors, purchase: Purchase) -> tuple[bytes, bytes]: ...
+
+    def credit_purchase(self, mac2: bytes) -> None: ...
+
+
 class PsamPurchase(PurchaseAuthority):
     """Settlement under the PSAM in the terminal."""
 
-    def __init__(self, psam: PsamAuthenticator) -> None:
+    def __init__(self, psam: PurchasePsam) -> None:
         self._psam = psam
 
     @property

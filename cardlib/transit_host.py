@@ -43,9 +43,15 @@ class LoadAuthority(Protocol):
 
 
 class LoadRefusedError(Exception):
-    """The host does not allow this load: too much for the purse, or decided otherwise before."""
+    """The host does not allow this load: it decided otherwise before."""
 
     failure: ClassVar[str] = "CARD_STATE"
+
+
+class LoadTooLargeError(LoadRefusedError):
+    """The purse would hold more than it may."""
+
+    failure: ClassVar[str] = "INPUT_INVALID"
 
 
 class LoadState(StrEnum):
@@ -128,7 +134,7 @@ class KeyLoadHost(LoadAuthority):
     def approve(self, load: Pending) -> tuple[bytes, bytes]:
         """Raises CardNotGenuineError for a wrong MAC1, LoadRefusedError."""
         if load.kind == TYPE_LOAD and load.balance_fen + load.amount_fen > self._balance_max_fen:
-            raise LoadRefusedError(f"a purse may hold {self._balance_max_fen} fen at most")
+            raise LoadTooLargeError(f"a purse may hold {self._balance_max_fen / 100:.2f} yuan at most")
         known = self._ledger.find(load)
         if known is not None and known.state is LoadState.BOOKED:
             raise LoadRefusedError("this online number of the purse is booked already")

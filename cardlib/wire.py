@@ -60,6 +60,18 @@ class CommandBatch(Message):
 class BatchResponses(Message):
     """Responses (data || SW) in order; fewer than the commands when the batch ended early."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "session_id": "7c1d8d0a4f5e4c0d9f1b2a3c4d5e6f70",
+                    "sequence": 1,
+                    "responses": ["010300010000030000019000", "4F3487D3D7011FC49000"],
+                }
+            ]
+        }
+    )
+
     session_id: HexId
     sequence: int = Field(ge=1)
     responses: tuple[HexBytes, ...] = Field(max_length=MAX_BATCH_COMMANDS)
@@ -144,6 +156,19 @@ class SessionStart(Message):
     the card printed as well. A card in use is known by its chip: `rewrite` writes what its holder has changed,
     `pin_reset` sets `pin`, `pin_unblock` gives the PIN its tries back.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "personalization",
+                    "atr": "3B6D000000FE00000086FE110000000007",
+                    "application_id": "d28fbfa6ebc643fc954783f51d9c9515",
+                    "can_print": True,
+                }
+            ]
+        }
+    )
 
     kind: SessionKind
     atr: AtrHex

@@ -80,6 +80,12 @@ class KeyStoreMissingError(KeyStoreCorruptError):
     """There is no key store at the path."""
 
 
+class KeyStoreVersionError(KeyStoreCorruptError):
+    """The file is of another format version; nothing of it was used."""
+
+    failure: ClassVar[str] = "KEY_STORE_VERSION"
+
+
 class KeyStoreExistsError(HsmError):
     """A key store is there already; it is never overwritten."""
 
@@ -302,13 +308,12 @@ def _load(path: Path, engine: Engine) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
         digest = document.pop("digest")
         header = document["header"]
-        if set(document) != {"header", "nonce", "sealed"} or (header["format"], header["version"]) != (
-            _FORMAT,
-            _VERSION,
-        ):
-            raise KeyStoreCorruptError("not a key store of this version")
+        if set(document) != {"header", "nonce", "sealed"} or header["format"] != _FORMAT:
+            raise KeyStoreCorruptError("not a key store")
         if not hmac.compare_digest(bytes.fromhex(digest), engine.sm3(_canonical(document))):
             raise KeyStoreCorruptError("key store file is damaged")
+        if header["version"] != _VERSION:
+            raise KeyStoreVersionError(f"format version {header['version']!r}, {_VERSION} is in use")
         if set(header["scrypt"]) != {"n", "r", "p"}:
             raise KeyStoreCorruptError("key store file is damaged")
         ScryptCost(**header["scrypt"])

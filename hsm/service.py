@@ -17,12 +17,10 @@ from typing import Final, Self, TypeVar
 
 from hsm import card_rules, sealing
 from hsm.api import (
-    CARD_ALGORITHMS,
     CARD_PURPOSES,
     PAIR_ALGORITHMS,
     PAIR_PURPOSES,
     Algorithm,
-    Authentication,
     BadInputError,
     CardFactors,
     DiversificationStep,
@@ -35,9 +33,10 @@ from hsm.api import (
     KeyService,
     KeyState,
     Purpose,
-    SecuredMessage,
 )
+from hsm.card_operations import CardOperations
 from hsm.device import DeviceKey, DeviceSession, KeyDevice
+from hsm.key_rules import check_new, check_ref, is_loaded_as_it_is
 from hsm.key_table import KeyRow, KeyTable, copy_of, encode
 from hsm.primitives import Engine, default_engine
 from hsm.sealed_store import DEFAULT_COST, ScryptCost, SealedStore
@@ -48,11 +47,10 @@ from hsm.usage import UseCounts
 T = TypeVar("T")
 R = TypeVar("R")
 MAX_RANDOM: Final = 1 << 16
-_MAX_NAME: Final = 64
 _STEPS: Final = ("province", "city", "card")
 
 
-class StoreKeyService(TransactionOperations, KeyService):
+class StoreKeyService(CardOperations, TransactionOperations, KeyService):
     """`hsm.api.KeyService` over a key table and a device; safe for several threads and several processes."""
 
     def __init__(
@@ -173,8 +171,8 @@ class StoreKeyService(TransactionOperations, KeyService):
     def generate(
         self, key: KeyRef, purpose: Purpose, *, level: int = 0, length: int = 16, expires: int | None = None
     ) -> KeyInfo:
-        _check_new(key, purpose, level, length)
-        if _is_loaded_as_it_is(purpose, level):
+        check_new(key, purpose, level, length)
+        if is_loaded_as_it_is(purpose, level):
             return self._keep(key, purpose, level, self.random(length), expires)
         return self._add(key, purpose, level, length, lambda s: s.generate(key.algorithm, length), expires)
 
@@ -197,7 +195,7 @@ class StoreKeyService(TransactionOperations, KeyService):
         if len(wrapped) not in (8, 16) or len(wrapped) % card_rules.block_size(kek.algorithm):
             raise BadInputError("a wrapped key has one or two blocks")
         value = self._use(kek, (Purpose.TRANSPORT,), lambda k: k.ecb(wrapped, decrypt=True), is_new=True)
-        _check_new(key, purpose, level, len(value))
+        check_new(key, purpose, level, len(value))
         if not hmac.compare_digest(card_rules.key_check_value(self.software_key(key.algorithm, value)), kcv):
             raise BadInputError("the check value is another; wrong transport key or damaged on its way")
         return self._keep(key, purpose, level, value, None)
@@ -241,93 +239,6 @@ class StoreKeyService(TransactionOperations, KeyService):
 
     # -- cards ----------------------------------------------------------------------------------------------------
 
-    def authentication_value(self, key: KeyRef, factors: CardFactors, challenge: bytes, original: bytes) -> bytes:
-        return self.authentication_value_batch(key, [Authentication(factors, challenge, original)])[0]
-
-    def authentication_value_batch(self, key: KeyRef, items: Sequence[Authentication]) -> list[bytes]:
-        purposes = (Purpose.AUTHENTICATION, Purpose.MASTER)
-        return self._each(
-            key,
-            purposes,
-            [(item.factors, item) for item in items],
-            lambda card, item: card_rules.authentication_value(card, item.challenge, item.original),
-        )
-
-    def secured_data(
-        self, key: KeyRef, factors: CardFactors, challenge: bytes, header: bytes, data: bytes, *, encrypt: bool = False
-    ) -> bytes:
-        return self.secured_data_batch(key, [SecuredMessage(factors, challenge, header, data, encrypt)])[0]
-
-    def secured_data_batch(self, key: KeyRef, items: Sequence[SecuredMessage]) -> list[bytes]:
-        return self._each(
-            key,
-            (Purpose.MESSAGE,),
-            [(item.factors, item) for item in items],
-            lambda card, item: card_rules.secured_data(
-                card, item.challenge, item.header, item.data, encrypt=item.encrypt
-            ),
-        )
-
-    def decrypted_data(self, key: KeyRef, factors: CardFactors, challenge: bytes, cipher: bytes) -> bytes:
-        return self._with_card_key(
-            key,
-            factors,
-            (Purpose.MESSAGE,),
-            lambda card: card_rules.decrypt_data(card_rules.session_key(card, challenge), cipher),
-        )
-
-    def wrap_card_key(
-        self,
-        key: KeyRef,
-        factors: CardFactors,
-        record_header: bytes,
-        *,
-        under: KeyRef,
-        under_factors: CardFactors,
-        challenge: bytes,
-        header: bytes,
-    ) -> bytes:
-        value = self._card_value(key, factors, CARD_PURPOSES, is_new=True)
-        return self.wrap_value(
-            value, record_header, under=under, under_factors=under_factors, challenge=challenge, header=header
-        )
-
-    def wrap_value(
-        self,
-        value: bytes,
-        record_header: bytes,
-        *,
-        under: KeyRef,
-        under_factors: CardFactors,
-        challenge: bytes,
-        header: bytes,
-    ) -> bytes:
-        plain = card_rules.key_record(record_header, value)
-        return self._with_card_key(
-            under,
-            under_factors,
-            (Purpose.MASTER,),
-            lambda master: card_rules.key_load_data(master, challenge, header, plain),
-        )
-
-    def master_mac(
-        self, key: KeyRef, factors: CardFactors, challenge: bytes, header: bytes, data: bytes = b""
-    ) -> bytes:
-        return self._with_card_key(
-            key, factors, (Purpose.MASTER,), lambda master: card_rules.load_mac(master, challenge, header, data)
-        )
-
-    def card_kcv(self, key: KeyRef, factors: CardFactors) -> bytes:
-        return self.card_kcv_batch(key, [factors])[0]
-
-    def card_kcv_batch(self, key: KeyRef, items: Sequence[CardFactors]) -> list[bytes]:
-        return self._each(
-            key,
-            CARD_PURPOSES,
-            [(factors, factors) for factors in items],
-            lambda card, _: card_rules.key_check_value(card),
-        )
-
     def diversification(self, key: KeyRef, factors: CardFactors) -> list[DiversificationStep]:
         row = self._row(key, CARD_PURPOSES)
         parts = card_rules.factors_of_level(row.level, factors)
@@ -356,7 +267,7 @@ class StoreKeyService(TransactionOperations, KeyService):
     # -- key pairs ------------------------------------------------------------------------------------------------
 
     def generate_pair(self, key: KeyRef, purpose: Purpose = Purpose.SIGN, *, expires: int | None = None) -> bytes:
-        _check_ref(key)
+        check_ref(key)
         if key.algorithm not in PAIR_ALGORITHMS or purpose not in PAIR_PURPOSES:
             raise BadInputError("a pair has algorithm SM2, P-256 or RSA and signs or decrypts")
         if purpose is Purpose.DECRYPT and key.algorithm is not Algorithm.SM2:
@@ -480,8 +391,8 @@ class StoreKeyService(TransactionOperations, KeyService):
 
     def _keep(self, key: KeyRef, purpose: Purpose, level: int, value: bytes, expires: int | None) -> KeyInfo:
         """A key whose value is known here: to the device, or to the store where it goes into cards as it is."""
-        _check_new(key, purpose, level, len(value))
-        if not _is_loaded_as_it_is(purpose, level):
+        check_new(key, purpose, level, len(value))
+        if not is_loaded_as_it_is(purpose, level):
             return self._add(key, purpose, level, len(value), lambda s: s.adopt(key.algorithm, value), expires)
         kcv = card_rules.key_check_value(self.software_key(key.algorithm, value))
         row = KeyRow(purpose, level, len(value), kcv, bytearray(value), int(self._clock()), True, expires)
@@ -525,27 +436,3 @@ class StoreKeyService(TransactionOperations, KeyService):
             row.expires,
             uses.get(str(key), 0),
         )
-
-
-def _is_loaded_as_it_is(purpose: Purpose, level: int) -> bool:
-    return level == 0 and purpose in CARD_PURPOSES
-
-
-def _check_ref(key: KeyRef) -> None:
-    if not 1 <= len(key.name) <= _MAX_NAME or not key.name.isprintable() or not 1 <= key.version <= 255:
-        raise BadInputError("key name or version out of bounds")
-    if key.region and not (len(key.region) == 6 and key.region.isascii() and key.region.isdigit()):
-        raise BadInputError("the region of a key has six digits")
-
-
-def _check_new(key: KeyRef, purpose: Purpose, level: int, length: int) -> None:
-    _check_ref(key)
-    if key.algorithm not in CARD_ALGORITHMS or purpose in PAIR_PURPOSES:
-        raise BadInputError("key pairs are made by generate_pair; other keys are 3DES or SM4")
-    if not 0 <= level <= 3:
-        raise BadInputError(f"root level must be 0 to 3, not {level}")
-    if level and purpose not in CARD_PURPOSES:
-        raise BadInputError("only keys of cards are roots")
-    card_rules.check_key_length(key.algorithm, length)
-    if length == 8 and purpose in (Purpose.SEAL, Purpose.TRANSPORT):
-        raise BadInputError("single DES protects nothing but old cards")

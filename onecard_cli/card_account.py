@@ -6,11 +6,8 @@ then no other transaction with that card is begun.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +36,8 @@ account_app = typer.Typer(help="医疗保险个人账户 / the medical account",
 TerminalOption = Annotated[
     str | None, typer.Option("--terminal", help="终端机编号，12 位；缺省由地区得出 / terminal number, 12 digits")
 ]
+NOTHING_INTERRUPTED = "✓ 没有中断的交易 / nothing was interrupted"
+NOT_CARRIED_OUT = "✓ 没有发生，可以重做 / it did not happen; do it again"
 IndexOption = Annotated[int, typer.Option("--index", help="密钥索引号 / key index", min=1, max=3)]
 
 
@@ -93,11 +92,13 @@ def load(
     """
     from cardlib.medical import MedicalAccount
 
+    wanted = fen(amount)
+    check_moves_money(wanted)
     with desk(reader, "none", trace=trace, use_last_try=use_last_try) as here:
         card = here.opened(pin=pin)
         slip = _slip(card)
         number = terminal or f"{card.region}000001"
-        receipt = MedicalAccount(card).load(fen(amount), _keys(), number, _now(), slip, index=index)
+        receipt = MedicalAccount(card).load(wanted, _keys(), number, _now(), slip, index=index)
         slip.end(tac=receipt.tac)
     _print_receipt(receipt, as_json=as_json)
 
@@ -125,6 +126,7 @@ def purchase(
     from cardlib.medical import MedicalAccount
 
     amounts = (fen(account), fen(self_paid), fen(pooling))
+    check_moves_money(sum(amounts))
     with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
         card = here.opened(pin=pin)
         slip = _slip(card)
@@ -156,16 +158,21 @@ def recover(
     with desk(reader, auth, trace=trace, use_last_try=use_last_try) as here:
         ended = resolve(_journal(), here.opened(pin=pin), None if here.psam else _keys())
     if not ended:
-        raise CommandError(FailureCode.NOT_FOUND, "no interrupted transaction of this card is known here")
+        if as_json:
+            print_json({"ok": True, "is_interrupted": False})
+        else:
+            print(NOTHING_INTERRUPTED)
+        return
     entry, receipt = ended[-1]
     if entry.outcome is Outcome.UNRESOLVED:
         raise CommandError(FailureCode.CARD_STATE, "the card cannot tell any more; the centre's books decide")
-    if receipt is not None:
-        _print_receipt(receipt, as_json=as_json)
-    elif as_json:
-        print_json({"ok": True, "is_done": False})
+    if as_json:
+        done = {"is_done": False} if receipt is None else _receipt_data(receipt)
+        print_json({"ok": True, "is_interrupted": True} | done)
+    elif receipt is not None:
+        _print_receipt(receipt, as_json=False)
     else:
-        print("✓ 没有发生，可以重做 / it did not happen; do it again")
+        print(NOT_CARRIED_OUT)
 
 
 @account_app.command("starting-day")
@@ -205,6 +212,14 @@ def fen(text: str) -> int:
     return int(amount)
 
 
+def check_moves_money(amount: int) -> None:
+    """Raises CommandError for 0."""
+    from cardlib.failures import FailureCode
+
+    if not amount:
+        raise CommandError(FailureCode.INPUT_INVALID, "an amount above 0 was expected")
+
+
 def yuan(amount: int) -> str:
     return f"{amount // 100}.{amount % 100:02d}"
 
@@ -219,11 +234,13 @@ def _authority(here: Desk, card: SocialSecurityCard, terminal: str | None) -> Pu
 
 def _next_number() -> int:
     """The transaction numbers of this installation as a terminal, each given once."""
+    from hsm.sealed_store import exclusive, write_atomically
     from onecard_cli.home import Home
 
     path = Home.default().path / "terminal-transactions"
-    number = int(path.read_text()) if path.exists() else 0
-    _replace(path, str((number + 1) & 0xFFFFFFFF))
+    with exclusive(path):
+        number = int(path.read_text()) if path.exists() else 0
+        write_atomically(path, str((number + 1) & 0xFFFFFFFF).encode("ascii"))
     return number
 
 
@@ -246,16 +263,6 @@ def _slip(card: SocialSecurityCard) -> Slip:
     return Slip(journal)
 
 
-def _replace(path: Path, text: str) -> None:
-    """Old text or new text on disk, never a mixture, before this returns."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
-
-
 def _keys() -> TransactionKeys:
     from hsm.transactions import transaction_keys
 
@@ -266,18 +273,21 @@ def _now() -> datetime:
     return datetime.now()
 
 
-def _print_receipt(receipt: Receipt, *, as_json: bool) -> None:
+def _receipt_data(receipt: Receipt) -> dict[str, Any]:
     transaction: Any = receipt.transaction
     amount = getattr(transaction, "account", None)
-    data = {
-        "ok": True,
+    return {
         "is_done": True,
         "sequence": transaction.sequence,
         "amount_fen": transaction.amount if amount is None else amount,
         "time": transaction.time.hex(),
         "tac": receipt.tac.hex().upper(),
     }
+
+
+def _print_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    data = _receipt_data(receipt)
     if as_json:
-        print_json(data)
+        print_json({"ok": True} | data)
     else:
         print(f"✓ {yuan(data['amount_fen'])} 元 / yuan，序号 / number {data['sequence']}，TAC {data['tac'] or '-'}")

@@ -47,7 +47,10 @@ def private_file(file: Path) -> TextIO:
 
 @reports_failures
 def explain_bytes(
-    text: Annotated[str, typer.Argument(help="十六进制，或 - 逐行读标准输入 / hex, or - for lines of standard input")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="TEXT", help="十六进制，或 - 逐行读标准输入 / hex, or - for lines of standard input"),
+    ],
     kind: Annotated[Kind | None, typer.Option("--as", help="不猜，按此种解释 / take it as this, do not guess")] = None,
     ins: Annotated[str | None, typer.Option(help="应答所对的指令 INS / instruction it answers, two hex digits")] = None,
     file: Annotated[str | None, typer.Option(help="记录所在文件，如 SSSEEF05 / file the records are of")] = None,
@@ -63,29 +66,36 @@ def explain_bytes(
     Examples: ./onecard card explain 6983 --ins 20
               ./onecard card explain 00B207280B
     """
-    from cardlib.explain import explain
+    from cardlib.codec import CodecError
+    from cardlib.explain import Explanation, explain
     from cardlib.spec import Generation
 
-    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if text == "-" else [text]
     number = int(ins, 16) if ins is not None else None
-    found = [
-        explain(
-            line,
-            kind=kind,
-            ins=number,
-            path=file,
-            generation=Generation(generation),
-            show_personal=show_personal,
-        )
-        for line in lines
-    ]
+
+    def explained(line: str) -> Explanation:
+        card = Generation(generation)
+        return explain(line, kind=kind, ins=number, path=file, generation=card, show_personal=show_personal)
+
+    text, left_out = " ".join(words), 0
+    if text != "-":
+        found = [explained(text)]
+    else:
+        found = []
+        for at, line in enumerate(sys.stdin.read().splitlines(), start=1):
+            # Whole recordings come this way: of their other lines only the answer to reset says something.
+            said = line.partition("#")[0].strip().removeprefix("reset =>")
+            try:
+                found += [explained(said)] if said not in ("", "raw") else []
+            except CodecError as error:
+                left_out += 1
+                print(f"✗ 第 {at} 行 / line {at}: {error}", file=sys.stderr)
     if as_json:
         print_json([each.to_json() for each in found] if text == "-" else found[0].to_json())
-        return
-    for each in found:
+    for each in () if as_json else found:
         print(f"{each.title_zh} / {each.title_en}")
         for fact in each.lines:
             print(f"  {fact.label_zh} / {fact.label_en}: {fact.value}".rstrip(": "))
+    raise typer.Exit(1 if left_out else 0)
 
 
 @reports_failures

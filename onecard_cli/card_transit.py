@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecard_cli.card_account import fen, yuan
+from onecard_cli.card_account import NOT_CARRIED_OUT, NOTHING_INTERRUPTED, check_moves_money, fen, yuan
 from onecard_cli.desk import Desk, JsonOption, ReaderOption, TraceOption, desk, keys_of_home
 from onecard_cli.output import CommandError, print_json, reports_failures
 
@@ -160,6 +160,7 @@ def load(
               ./onecard card transit load 50.00 --terminal 099900000099 --json
     """
     wanted = fen(amount)
+    check_moves_money(wanted)
     with desk(reader, "none", trace=trace) as here:
         tap = _tap(here)
         receipt = tap.settle_online()
@@ -205,26 +206,19 @@ def recover(reader: ReaderOption = None, as_json: JsonOption = False, trace: Tra
     \b
     Example: ./onecard card transit recover
     """
-    from cardlib.failures import FailureCode
-    from cardlib.transit_psam import TransitPsam
-
     with desk(reader, "none", trace=trace) as here:
         tap = _tap(here)
-        if not tap.interrupted():
-            raise CommandError(FailureCode.NOT_FOUND, "no interrupted transaction of this card is known here")
-        found = [tap.settle_online()]
-        with _psam(is_needed=False) as slot:
-            sam = TransitPsam(slot, protocol=slot.protocol) if slot is not None else None
-            found.append(tap.purse.recover(tap.journal, sam))
+        is_interrupted = bool(tap.interrupted())
+        receipts = tap.settle() if is_interrupted else []
         left = tap.purse.balance().available
-    receipts = [receipt for receipt in found if receipt is not None]
     if as_json:
-        print_json({"ok": True, "balance_fen": left, "carried_out": [_receipt_data(receipt) for receipt in receipts]})
+        told = {"balance_fen": left, "carried_out": [_receipt_data(receipt) for receipt in receipts]}
+        print_json({"ok": True, "is_interrupted": is_interrupted} | told)
         return
     for receipt in receipts:
         _print_receipt(receipt, left, as_json=False)
     if not receipts:
-        print("✓ 没有发生，可以重做 / it did not happen; do it again")
+        print(NOT_CARRIED_OUT if is_interrupted else NOTHING_INTERRUPTED)
 
 
 @transit_app.command("unresolved")
@@ -262,6 +256,16 @@ class _Tap:
         if self.journal.pending(self.serial, is_online=True) is None:
             return None
         return self.purse.recover_load(self.journal, self.host())
+
+    def settle(self) -> list[Receipt]:
+        """Receipts of what was carried out, proved by the PSAM where there is one; nothing is charged."""
+        from cardlib.transit_psam import TransitPsam
+
+        found = [self.settle_online()]
+        with _psam(is_needed=False) as slot:
+            sam = TransitPsam(slot, protocol=slot.protocol) if slot is not None else None
+            found.append(self.purse.recover(self.journal, sam))
+        return [receipt for receipt in found if receipt is not None]
 
     def host(self) -> KeyLoadHost:
         from cardlib.transit_host import KeyLoadHost, LoadLedger

@@ -1,4 +1,7 @@
-"""`onecard doctor`: every finding with its remedy, never stopping at the first."""
+"""`onecard doctor`: every finding with its remedy, never stopping at the first.
+
+Each check looks at one thing: where it fails in an unforeseen way that is a finding, and no other is lost with it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False
     \b
     Example: ./onecard doctor --json
     """
-    findings = [finding for check in CHECKS for finding in _safely(check)]
+    findings = [finding for subject, check in CHECKS for finding in _safely(subject, check)]
     if as_json:
         print_json({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]})
     else:
@@ -41,29 +44,33 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False
     raise typer.Exit(0 if all(f.ok for f in findings) else 1)
 
 
-def _safely(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _safely(subject: str, check: Check) -> Iterator[Finding]:
     try:
-        yield from check()
+        yield from check(subject)
     except Exception as error:
-        from cardlib.failures import describe, failure_of
-
-        failure = describe(failure_of(error))
-        yield Finding(
-            check.__name__.strip("_"), False, f"{failure.text_zh} / {failure.text_en}: {error}", failure.remedy_zh
-        )
+        yield failed(subject, error)
 
 
-def _python() -> Iterator[Finding]:
-    yield Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0])
+def failed(subject: str, error: Exception, remedy: str | None = None) -> Finding:
+    """The finding that `error` is, with the remedy of its failure unless another is known."""
+    from cardlib.failures import describe, failure_of
+
+    failure = describe(failure_of(error))
+    detail = f"{failure.text_zh} / {failure.text_en}: {error}"
+    return Finding(subject, False, detail, remedy or f"{failure.remedy_zh} / {failure.remedy_en}")
 
 
-def _engine() -> Iterator[Finding]:
+def _python(subject: str) -> Iterator[Finding]:
+    yield Finding(subject, sys.version_info >= (3, 11), sys.version.split()[0])
+
+
+def _engine(subject: str) -> Iterator[Finding]:
     from hsm.primitives import default_engine
 
     engine = default_engine()
     is_fast = engine.name == "fast"
     yield Finding(
-        "密码引擎 / crypto engine",
+        subject,
         True,
         engine.name,
         "" if is_fast else "安装 OpenSSL 3 可快几十倍 / OpenSSL 3 is far faster",
@@ -76,52 +83,84 @@ def _engine() -> Iterator[Finding]:
     )
 
 
-def _pcsc() -> Iterator[Finding]:
-    from apdu.pcsc import PcscReaders
-    from apdu.pcsc import is_available as client_available
-    from simulators.pcscd import is_available as daemon_available
+def _pcsc(subject: str) -> Iterator[Finding]:
+    from apdu.pcsc import is_available
 
+    yield _installed(subject, *is_available(needs_service=False))
+
+
+def _simulation(subject: str) -> Iterator[Finding]:
+    from simulators.pcscd import is_available
+
+    yield _installed(subject, *is_available())
+
+
+def _installed(subject: str, ok: bool, reason: str) -> Finding:
     remedy = "apt-get install -y --no-install-recommends pcscd libpcsclite-dev vsmartcard-vpcd，然后删除 .venv 重来"
-    for subject, (ok, reason) in (
-        ("PC/SC 客户端 / client", client_available(needs_service=False)),
-        ("PC/SC 模拟 / simulation (pcscd, vpcd)", daemon_available()),
-    ):
-        yield Finding(subject, ok, reason or "ok", "" if ok else remedy)
-    is_running, reason = client_available()
+    return Finding(subject, ok, reason or "ok", "" if ok else f"{remedy} / then delete .venv and start again")
+
+
+def _readers(subject: str) -> Iterator[Finding]:
+    from apdu.pcsc import PcscReaders, is_available
+
+    is_running, reason = is_available()
     found = (
         "、".join(PcscReaders().readers()) or "无 / none" if is_running else f"系统服务未运行 / not running: {reason}"
     )
-    yield Finding("系统读卡器 / readers", True, found)
+    yield Finding(subject, True, found)
 
 
-def _home() -> Iterator[Finding]:
+def _home(subject: str) -> Iterator[Finding]:
     from onecard_cli.home import Home
 
     home = Home.default()
     is_private = home.path.stat().st_mode & 0o077 == 0
-    yield Finding(
-        "数据目录 / home", is_private, home.path.name, "" if is_private else "chmod 700：他人可读 / others may read it"
-    )
-    if home.key_store.exists():
-        yield Finding("密钥库 / key store", True, f"{len(home.key_service().keys())} keys")
-    else:
-        yield Finding("密钥库 / key store", True, "首次使用时建立 / made at first use")
-    free_gb = shutil.disk_usage(home.path).free / 1e9
-    yield Finding("磁盘 / disk", free_gb > 1, f"{free_gb:.1f} GB", "" if free_gb > 1 else "清理磁盘 / free some space")
+    yield Finding(subject, is_private, home.path.name, "" if is_private else "chmod 700：他人可读 / others may read it")
 
 
-def _catalog() -> Iterator[Finding]:
+def _key_store(subject: str) -> Iterator[Finding]:
+    from hsm.configuration import Backend, KeyConfiguration
+    from onecard_cli.home import Home
+
+    home = Home.default()
+    if KeyConfiguration.load(home.path).backend is not Backend.REMOTE and not home.key_store.exists():
+        yield Finding(subject, True, "首次使用时建立 / made at first use")
+        return
+    with home.keys_in_use() as keys:
+        yield Finding(subject, True, f"{len(keys.keys())} keys")
+
+
+def _disk(subject: str) -> Iterator[Finding]:
+    from onecard_cli.home import Home
+
+    free_gb = shutil.disk_usage(Home.default().path).free / 1e9
+    yield Finding(subject, free_gb > 1, f"{free_gb:.1f} GB", "" if free_gb > 1 else "清理磁盘 / free some space")
+
+
+def _catalog(subject: str) -> Iterator[Finding]:
     from apps_catalog import load
 
     catalog = load()
-    yield Finding("应用目录 / catalog", True, f"{catalog.version}, {len(catalog.items)} items")
+    yield Finding(subject, True, f"{catalog.version}, {len(catalog.items)} items")
 
 
-def _devices() -> Iterator[Finding]:
+def _devices(_: str) -> Iterator[Finding]:
     """Serial devices of the agent's settings, each opened and asked. Where the agent runs it holds their ports."""
     from onecard_cli.doctor_devices import device_findings
 
     yield from device_findings()
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _engine, _pcsc, _home, _catalog, _devices)
+Check = Callable[[str], Iterator[Finding]]
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("Python", _python),
+    ("密码引擎 / crypto engine", _engine),
+    ("PC/SC 客户端 / client", _pcsc),
+    ("PC/SC 模拟 / simulation (pcscd, vpcd)", _simulation),
+    ("系统读卡器 / readers", _readers),
+    ("数据目录 / home", _home),
+    ("密钥库 / key store", _key_store),
+    ("磁盘 / disk", _disk),
+    ("应用目录 / catalog", _catalog),
+    ("串口设备与打印机 / serial devices and printer", _devices),
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from apdu.errors import CardBusyError, ReaderLostError, ReaderNotFoundError, TransportError
-from onecard_cli.doctor import Finding
+from onecard_cli.doctor import Finding, failed
 
 if TYPE_CHECKING:
     from terminal_agent.settings import AgentSettings, Mt3Reader
@@ -51,12 +51,8 @@ def _finding(subject: str, ask: Callable[[], str]) -> Finding:
         return Finding(subject, True, ask())
     except CardBusyError:
         return Finding(subject, True, IN_USE)
-    except TransportError as error:
-        from cardlib.failures import describe, failure_of
-
-        failure = describe(failure_of(error))
-        remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), failure.remedy_zh)
-        return Finding(subject, False, f"{failure.text_zh} / {failure.text_en}: {error}", remedy)
+    except Exception as error:  # whatever one device does, the next is asked as well
+        return failed(subject, error, next((text for kind, text in REMEDIES if isinstance(error, kind)), None))
 
 
 def _ask_printer(address: str) -> Finding:

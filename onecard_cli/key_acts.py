@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 
 from cardlib.failures import FailureCode
-from cardlib.key_set import next_version
+from cardlib.key_set import IRK, next_version
 from cardlib.spec import Generation, load
 from hsm.act_log import DESTROY, LOG_KEY, Result
-from hsm.api import PAIR_ALGORITHMS, Algorithm, BadInputError, KeyInfo, KeyRef, Purpose
+from hsm.api import PAIR_ALGORITHMS, Algorithm, BadInputError, KeyInfo, KeyNotFoundError, KeyRef, Purpose
 from hsm.ceremony import Component, components_kcv
 from hsm.officers import OFFICERS_KEY
 from hsm.primitives import default_engine
@@ -106,6 +106,9 @@ def rotate(
     name: Annotated[str | None, typer.Argument(help="密钥名 / key name")] = None,
     algorithm: AlgorithmOption = Algorithm.SM4,
     region: RegionOption = "",
+    cards: Annotated[
+        bool, typer.Option("--cards", help="一次更换该算法的全部卡密钥 / every card key of the algorithm, one new set")
+    ] = False,
     store: Annotated[bool, typer.Option("--store", help="更换密钥库自身的数据密钥 / the store's own data key")] = False,
     components: ComponentsOption = 0,
     component_from: ComponentFilesOption = None,
@@ -115,15 +118,22 @@ def rotate(
 ) -> None:
     """更换密钥：生成或输入新版本，旧版本停用 / a new version; the old one serves what carries it.
 
-    Services that have the store open go on; they see the new version at their next call.
+    Services that have the store open go on; they see the new version at their next call. --cards makes a whole new
+    set of the nation's card keys at random; new cards get a whole set at every moment.
 
     \b
     Example: ./onecard hsm rotate IRK --algorithm SM4 --officer 甲 --officer 乙
+    Example: ./onecard hsm rotate --cards --algorithm SM4 --officer 甲 --officer 乙
     Example: ./onecard hsm rotate --store
     """
-    if store == (name is not None):
-        raise CommandError(FailureCode.INPUT_INVALID, "name a key, or --store")
+    if [name is not None, cards, store].count(True) != 1:
+        raise CommandError(FailureCode.INPUT_INVALID, "name one key, or --cards, or --store")
+    if name is None and (region or components or component_from or kcv or (store and days)):
+        raise CommandError(FailureCode.INPUT_INVALID, "region, components and check value go with the name of one key")
     with KeyOffice.open() as office:
+        if cards:
+            _rotate_cards(office, algorithm, _expiry(days), officer or ())
+            return
         if name is None:
             with office.act("rotate store", approved_by=officer or ()):
                 office.service.table.store.renew()
@@ -210,17 +220,43 @@ def log(
     """
     with KeyOffice.open() as office:
         acts, head = office.log.entries(), office.log.head()
+    shown = () if verify else acts
     if as_json:
         facts = [
             {"number": a.number, "at": a.at, "who": list(a.who), "act": a.act, "key": a.key, "kcv": a.kcv,
-             "result": a.result, "detail": a.detail} for a in acts
+             "result": a.result, "detail": a.detail} for a in shown
         ]  # fmt: skip
         print_json({"ok": True, "count": head.count, "digest": head.digest, "acts": facts})
         return
-    for act in () if verify else acts:
+    for act in shown:
         who = "、".join(act.who)
         print(f"{act.number:>4}  {act.at}  {who}  {act.act}  {act.key} {act.kcv}  {act.result}  {act.detail}".rstrip())
     print(f"✓ {head.count} 条，没有改动 / entries, untouched · {head.digest[:8].upper()}")
+
+
+def _rotate_cards(office: KeyOffice, algorithm: Algorithm, expires: int | None, officers: Sequence[str]) -> None:
+    """IRK makes the set, so it comes after all others; the old keys are retired when the new set is whole.
+
+    Interrupted anywhere, new cards get a whole set, the old or the new one. Keys without a level stay: chips on stock
+    carry them.
+    """
+    specs = [spec for spec in map(load, Generation) if spec.algorithm == algorithm]
+    names = {key.name for spec in specs for key in spec.keys if key.root_level}
+    known = office.service.keys()
+    held = [i for i in known if i.ref.name in names and i.ref.algorithm is algorithm and not i.ref.region]
+    newest = {info.ref.name: info for info in sorted(held, key=lambda info: info.ref.version)}
+    if IRK not in newest:
+        raise KeyNotFoundError(f"{IRK}/{algorithm}: there are no card keys of this algorithm")
+    version = max(_next_version(office, info.ref) for info in newest.values())
+    with office.act("rotate cards", KeyRef(IRK, algorithm, version), approved_by=officers) as record:
+        for old in sorted(newest.values(), key=lambda info: info.ref.name == IRK):
+            ref = KeyRef(old.ref.name, algorithm, version)
+            made = _generated(office, ref, old.purpose, old.level, old.length, expires)
+        for info in held:
+            office.service.retire(info.ref)
+        record.kcv, record.detail = _kcv(made), f"{len(newest)} keys of version {version}"
+    made_of = f"{algorithm}/v{version}：{len(newest)} 个卡密钥 / card keys · IRK {_kcv(made)}"
+    print(f"✓ {made_of} · 旧的停用 / the old ones retired")
 
 
 def _generated(

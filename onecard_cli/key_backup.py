@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
-from cardlib.failures import failure_of
+from cardlib.failures import FailureCode, failure_of
 from hsm.act_log import LOG_KEY, ActLog, ActLogError, Result, own_key
 from hsm.api import HsmError, KeyStoreCorruptError, KeyStoreLockedError
 from hsm.primitives import default_engine
@@ -29,7 +29,7 @@ from hsm.service import StoreKeyService
 from onecard_cli.desk import ask_pin
 from onecard_cli.home import Home
 from onecard_cli.key_office import KeyOffice, OfficerOption, tell
-from onecard_cli.output import reports_failures
+from onecard_cli.output import CommandError, reports_failures
 
 FORMAT: Final = "onecard-key-backup-1"
 MAX_SIZE: Final = 64 << 20
@@ -48,13 +48,16 @@ class BackupOlderError(HsmError):
 
 @reports_failures
 def backup(
-    file: Annotated[Path, typer.Argument(help="备份文件 / the file to write; one that exists is replaced")],
+    file: Annotated[Path, typer.Argument(help="备份文件 / the file to write", dir_okay=False)],
+    force: Annotated[bool, typer.Option("--force", help="替换已有的文件 / replace a file that exists")] = False,
 ) -> None:
     """备份密钥库，连同管理员和记录 / back up the store with its officers and its log, sealed as it is.
 
     \b
     Example: ./onecard hsm backup keys-2026-11-19.backup
     """
+    if file.exists() and not force:
+        raise CommandError(FailureCode.CONFLICT, f"{file} exists and is not overwritten without --force")
     with KeyOffice.open() as office:
         with office.act("backup"):
             pass  # first, so that the backup holds its own entry, and the key it is proved by

@@ -71,15 +71,19 @@ def code_lists() -> Mapping[str, CodeList]:
     lists: dict[str, CodeList] = {}
     for name, table in _read("codes").items():
         parts = tuple(
-            CodePart(part["start"], part["length"], part["zh"], MappingProxyType(part["codes"]))
+            CodePart(part["start"], part["length"], part["zh"], part["en"], *_texts(part))
             for part in table.get("parts", [])
         )
-        codes = dict(table.get("codes", {}))
-        if "extends" in table:
-            codes = {**lists[table["extends"]].codes, **codes}
-        english = MappingProxyType(table.get("codes_en", {}))
-        lists[name] = CodeList(name, table["zh"], table["en"], MappingProxyType(codes), english, parts)
+        base = lists[table["extends"]] if "extends" in table else None
+        lists[name] = CodeList(name, table["zh"], table["en"], *_texts(table, base), parts)
     return MappingProxyType(lists)
+
+
+def _texts(table: Mapping[str, Any], base: CodeList | None = None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    chinese, english = table.get("codes", {}), table.get("codes_en", {})
+    if base is not None:
+        chinese, english = {**base.codes, **chinese}, {**base.en, **english}
+    return MappingProxyType(chinese), MappingProxyType(english)
 
 
 def code_list(name: str) -> CodeList:

@@ -275,12 +275,14 @@ class CodePart:
     start: int
     length: int
     name_zh: str
+    name_en: str
     codes: Mapping[str, str]
+    en: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodeList:
-    """Codes and their texts. A composed code has `parts` instead of `codes`; `en` may cover fewer codes."""
+    """Codes and their texts, in `en` the English ones. A composed code has `parts` instead of `codes`."""
 
     name: str
     name_zh: str

@@ -239,11 +239,16 @@ def test_codes_have_texts() -> None:
     assert decode_code("sex", "1") == "男"
     assert decode_code("sex", "1", "en") == "male"
     assert decode_code("ethnic_group", "01") == "汉族"
-    assert decode_code("ethnic_group", "01", "en") == "汉族"
+    assert decode_code("ethnic_group", "10", "en") == "Chosen"
+    assert decode_code("insured_scheme", "110", "en") == "basic pension of enterprise employees"
     assert decode_code("dependant_relation", "02") == "子女"
     assert decode_code("insured_scheme", "110") == "企业职工基本养老保险"
     assert decode_code("sex", "7") == "7"
     assert decode_code("medical_scheme", "31010010") == "职工基本医疗保险、异地就医、医疗救助"
+    assert decode_code("medical_scheme", "31010010", "en") == (
+        "basic medical insurance of employees, treatment elsewhere, medical relief"
+    )
+    assert decode_code("unemployment_registration", "103000", "en") == "registered, dismissed by a public body"
     assert decode_code("unemployment_registration", "103000") == "登记、机关事业单位辞退"
 
 

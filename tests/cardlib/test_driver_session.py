@@ -79,6 +79,7 @@ def test_written_values_are_on_the_card_and_bad_ones_change_nothing() -> None:
     assert driver.read_card(2, info, address) == (0, "DF01EF06|01000000009|$")
     both = "DF01EF06|28|$SSSEEF06|0D|$"
     assert driver.write_card(info, both, "DF01EF06|01000000007|$SSSEEF06|19901340|$")[0] == -23
+    assert "a file is named like" in driver.read_card(2, info, "SSSEEF|08|$")[1], "what to mend"
     assert driver.read_card(2, info, address) == (0, "DF01EF06|01000000009|$")
     name = "SSSEEF06|4E|09|$"
     assert driver.write_card(info, name, "SSSEEF06||测试辛|$") == (0, "")

@@ -305,7 +305,7 @@ def test_refusals_keep_their_words() -> None:
     _, medical = opened(SimCard(state(Algorithm.SM4)))
     with pytest.raises(StatusWordError) as poor:
         medical.purchase((15001, 0, 0), by_keys(), NOW, ignore)
-    assert poor.value.sw == 0x9401
+    assert (poor.value.sw, poor.value.failure) == (0x9401, "BALANCE_INSUFFICIENT")
     assert error_answer(poor.value)[0] == -0x9401
     with pytest.raises(StatusWordError) as index:
         medical.purchase((1, 0, 0), by_keys(), NOW, ignore, index=3)

@@ -1,6 +1,7 @@
 """The tables against the vectors, against themselves, and against facts of the circular that no vector shows."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cardlib.spec import (
     Access,
     AccessKind,
     CardSpec,
+    CodeList,
     FileClass,
     Generation,
     ItemSpec,
@@ -169,9 +171,17 @@ def test_every_code_list_is_used_and_has_texts() -> None:
     assert used - {None} == set(code_lists())
     for codes in code_lists().values():
         assert codes.codes or codes.parts
-        assert codes.en.keys() <= codes.codes.keys()
         for part in codes.parts:
             assert {len(code) for code in part.codes} == {part.length}
+
+
+@pytest.mark.parametrize("codes", code_lists().values(), ids=lambda codes: codes.name)
+def test_every_code_has_an_english_text(codes: CodeList) -> None:
+    for zh, en in ((codes.codes, codes.en), *((part.codes, part.en) for part in codes.parts)):
+        assert en.keys() == zh.keys()
+    names = [codes.name_en, *(part.name_en for part in codes.parts)]
+    for text in (*names, *codes.en.values(), *(text for part in codes.parts for text in part.en.values())):
+        assert re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", text), text
 
 
 def test_access_rules_name_keys_that_can_be_authenticated(spec: CardSpec) -> None:

@@ -85,7 +85,8 @@ class Gmalg:
         self.sm2 = gmalg.SM2(private, self.user_id, public)
 
     def sign(self, message: bytes) -> bytes:
-        return b"".join(self.sm2.sign(message))
+        # It leaves out leading zeros, once in 128 signatures.
+        return b"".join(part.rjust(32, b"\0") for part in self.sm2.sign(message))
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         return bool(self.sm2.verify(message, signature[:32], signature[32:]))

@@ -21,6 +21,7 @@ from hsm.sealed_store import (
     MAX_DELAY_S,
     KeyStoreExistsError,
     KeyStoreMissingError,
+    KeyStoreVersionError,
     ScryptCost,
     SealedStore,
 )
@@ -168,7 +169,6 @@ def tampered(path: Path, **changes: object) -> None:
         {"nonce": ""},
         {"nonce": 7},
         {"salt": "zz"},
-        {"version": 1},
         {"format": "other"},
         {"scrypt": {"n": 1 << 40, "r": 8, "p": 1}},
         {"scrypt": {"n": 1024.0, "r": 8, "p": 1}},
@@ -182,6 +182,17 @@ def tampered(path: Path, **changes: object) -> None:
 def test_tampering_is_noticed(path: Path, changes: dict[str, object]) -> None:
     tampered(path, **changes)
     with pytest.raises(KeyStoreCorruptError):
+        reopen(path)
+
+
+def test_another_version_is_told_from_damage(path: Path) -> None:
+    tampered(path, version=1)
+    before = path.read_bytes()
+    with pytest.raises(KeyStoreVersionError, match="version 1, 2 is in use"):
+        reopen(path)
+    assert path.read_bytes() == before
+    path.write_bytes(before.replace(b'"version": 1', b'"version": 3'))
+    with pytest.raises(KeyStoreCorruptError, match="damaged"):
         reopen(path)
 
 

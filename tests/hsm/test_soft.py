@@ -215,7 +215,7 @@ def test_each_purpose_allows_its_own_operations_only(service: SoftKeyService) ->
     service.generate(ROOT, Purpose.AUTHENTICATION, level=1)
     for purpose in Purpose:
         is_pair = purpose in PAIR_PURPOSES
-        key = KeyRef(f"key for {purpose}", Algorithm.SM2 if is_pair else SM4)
+        key = KeyRef(f"key-for-{purpose}", Algorithm.SM2 if is_pair else SM4)
         if is_pair:
             service.generate_pair(key, purpose)
         else:

@@ -72,8 +72,11 @@ def test_both_sides_and_open_arithmetic(library: Libcrypto, length: int) -> None
     assert hmac.compare_digest(first.own_proof, second.peer_proof)
     assert first.own_proof != first.peer_proof
     for shown in (repr(first), repr(a)):
-        assert first.key.hex() not in shown
-        assert repr(first.key) not in shown
+        assert "key=" not in shown
+        assert "private=" not in shown
+        if length >= 16:  # a byte or two stand in the proofs by chance
+            assert first.key.hex() not in shown
+            assert repr(first.key)[2:-1] not in shown
         assert repr(a.private) not in shown
 
 

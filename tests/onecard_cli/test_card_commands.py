@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import apdu.pcsc
 from apdu.inprocess import DEFAULT_READERS, InProcessReaders
+from onecard_cli import card_account
 from onecard_cli.__main__ import app
 from onecard_cli.card_account import fen, yuan
 from onecard_cli.home import Home
@@ -95,6 +97,14 @@ def test_explain_needs_no_card_and_reads_lines() -> None:
     lines = "00200000 ?4 => 63C2\n6A82\n"
     found = json.loads(runner.invoke(app, ["card", "explain", "-", "--json"], input=lines).output)
     assert [each["kind"] for each in found] == ["recording", "sw"]
+    assert "校验密码" in runner.invoke(app, ["card", "explain", "00", "20", "0000", "03", "123456"]).output
+    part = runner.invoke(app, ["card", "explain", "-"], input="# two lines\nreset => 3B00\n\nxyz\n9000\n")
+    assert (part.exit_code, "line 4" in part.output, "成功" in part.output, "ATR" in part.output) == (
+        1,
+        True,
+        True,
+        True,
+    )
     assert runner.invoke(app, ["card", "explain", "xyz"]).exit_code == 1
 
 
@@ -134,7 +144,15 @@ def test_account_load_purchase_and_log(counter: Counter) -> None:
     assert "1560.00" in counter.run("account", "show", "--pin")
     counter.run("account", "starting-day", "0701")
     assert counter.json("account", "show", "--pin")["starting_day"] == "0701"
-    assert counter.json("account", "purchase", "--account", "9999", "--pin", code=1)["failure"] == "CARD_STATE"
+    poor = counter.json("account", "purchase", "--account", "9999", "--pin", code=1)
+    assert poor["failure"] == "BALANCE_INSUFFICIENT"
+
+
+def test_two_terminals_of_one_home_share_no_transaction_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONECARD_HOME", str(tmp_path / "home"))
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda _: card_account._next_number(), range(40)))
+    assert sorted(numbers) == list(range(40))
 
 
 def test_a_psam_settles_too(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +171,26 @@ def test_an_interrupted_transaction_must_be_settled_first(counter: Counter, faul
     counter.readers.remove(DEFAULT_READERS[0])
     counter.readers.insert(DEFAULT_READERS[0], counter.card)
     assert counter.json("account", "purchase", "--account", "1", "--pin", code=1)["failure"] == "CONFLICT"
-    assert counter.json("account", "recover", "--pin")["is_done"] is is_done
+    found = counter.json("account", "recover", "--pin")
+    assert (found["is_interrupted"], found["is_done"]) == (True, is_done)
     assert counter.json("account", "show", "--pin")["balance"] == 150000 - 100 * is_done
-    assert counter.json("account", "recover", "--pin", code=1)["failure"] == "NOT_FOUND"
+    assert counter.json("account", "recover", "--pin") == {"ok": True, "is_interrupted": False}
+    assert "nothing was interrupted" in counter.run("account", "recover", "--pin")
     counter.run("account", "purchase", "--account", "1", "--pin")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("account", "load", "0.00"), ("account", "purchase", "--account", "0"), ("transit", "load", "0")]
+)
+def test_no_money_is_refused_before_the_card_is_asked_for(counter: Counter, arguments: tuple[str, ...]) -> None:
+    counter.readers.remove(DEFAULT_READERS[0])
+    assert counter.json(*arguments, code=1)["failure"] == "INPUT_INVALID"
+
+
+def test_a_settlement_may_leave_the_account_alone(counter: Counter) -> None:
+    settled = counter.json("account", "purchase", "--account", "0", "--self-paid", "10", "--pin")
+    assert settled["amount_fen"] == 0
+    assert counter.json("account", "show", "--pin")["self_paid_total"] == 1000
 
 
 def test_blocks_ask_first(counter: Counter) -> None:

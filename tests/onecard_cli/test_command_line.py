@@ -59,6 +59,27 @@ def test_doctor_goes_through_every_check(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(finding["ok"] or finding["remedy"] for finding in findings)
 
 
+def test_doctor_loses_no_finding_to_a_check_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> Any:
+        raise RuntimeError("broken driver")
+
+    home = Home.at(tmp_path / "home")
+    home.key_store.write_text("{}")
+    monkeypatch.setenv("ONECARD_HOME", str(home.path))
+    monkeypatch.setenv("ONECARD_AGENT_SCANNER", "/dev/null")
+    monkeypatch.setenv("ONECARD_AGENT_PIN_PAD", "/nowhere/tty")
+    monkeypatch.setattr("simulators.pcscd.is_available", broken)
+    monkeypatch.setattr("apps_catalog.load", broken)
+    monkeypatch.setattr("onecard_cli.doctor_devices._ask_port", broken)
+    done = run("doctor", "--json")
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+    bad = [subject for subject, finding in found.items() if not finding["ok"]]
+    assert done.exit_code == 1
+    assert [word for word in ("simulation", "key store", "catalog", "QR", "PIN pad") if word not in " ".join(bad)] == []
+    assert found["磁盘 / disk"]["ok"]
+    assert all(found[subject]["remedy"] for subject in bad)
+
+
 def test_failures_are_told_with_cause_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     @reports_failures
     def refuse(as_json: bool = False) -> None:

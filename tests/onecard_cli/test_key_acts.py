@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cardlib.key_set import KeySet, current_set
+from cardlib.spec import Generation, load
 from hsm.api import Algorithm, CardFactors, KeyRef, KeyState, Purpose
 from hsm.ceremony import secret_kcv
 from hsm.primitives import default_engine
@@ -53,13 +55,14 @@ def acts(home: Path) -> dict[str, tuple[str, ...]]:
     return {
         "import": (*importing, *component_files(home.parent)),
         "rotate": ("rotate", "IRK"),
+        "rotate cards": ("rotate", "--cards"),
         "rotate store": ("rotate", "--store"),
         "retire": ("retire", "IRK/SM4/v1"),
         "destroy": ("destroy", "IRK/SM4/v1", "--kcv", kcv(home)),
     }
 
 
-@pytest.mark.parametrize("act", ["import", "rotate", "rotate store", "retire", "destroy"])
+@pytest.mark.parametrize("act", ["import", "rotate", "rotate cards", "rotate store", "retire", "destroy"])
 def test_what_cannot_be_undone_takes_two_different_officers(home: Path, act: str) -> None:
     command = acts(home)[act]
     before = (home / "keys.json").read_bytes()
@@ -129,6 +132,67 @@ def test_rotation_stops_nobody(home: Path) -> None:
         assert service.authentication_value(IRK, FACTORS, bytes(8), bytes(8)) == expected
     wrong = run(home, "status")
     assert "KEY_STORE_LOCKED" in wrong.output
+
+
+def card_keys(home: Path) -> dict[int, set[KeyState]]:
+    """States of the nation's card keys that are diversified, by version."""
+    names = {key.name for key in load(Generation.V3).keys if key.root_level}
+    found: dict[int, set[KeyState]] = {}
+    with opened(home) as service:
+        known = service.keys()
+        for info in known:
+            if info.ref.name in names and info.ref.algorithm is Algorithm.SM4 and not info.ref.region:
+                found.setdefault(info.ref.version, set()).add(info.state)
+    return found
+
+
+def test_one_command_makes_a_whole_new_set_of_card_keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(home, "rotate", "RK_SSSE", *TWO)
+    before = kcv(home, KeyRef("IRK", Algorithm.TDES)), kcv(home, KeyRef("TK", Algorithm.SM4))
+    seen, make = [], SoftKeyService.generate
+
+    def interrupted(service: SoftKeyService, key: KeyRef, *rest: object, **options: object) -> object:
+        seen.append(key.name)
+        if key.name == "IRK":
+            raise OSError("no power")
+        return make(service, key, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SoftKeyService, "generate", interrupted)
+        assert run(home, "rotate", "--cards", *TWO).exit_code == 1
+    assert seen[-1] == "IRK", "which makes the set"
+    with opened(home) as service:
+        assert service.current("IRK", Algorithm.SM4).version == current_set(service, Algorithm.SM4) == 1
+        assert service.info(KeySet(service, Algorithm.SM4).ref("UK_SSSE")).state is KeyState.ACTIVE
+    done = run(home, "rotate", "--cards", "--days", "3650", *TWO)
+    assert done.exit_code == 0, done.output
+    states = card_keys(home)
+    assert [states[version] for version in sorted(states)[:-1]] == [{KeyState.RETIRED}] * (len(states) - 1)
+    assert states[max(states)] == {KeyState.ACTIVE}
+    with opened(home) as service:
+        new = KeySet(service, Algorithm.SM4, current_set(service, Algorithm.SM4))
+        every = {new.ref(key.name) for key in load(Generation.V3).keys if key.root_level}
+        assert {ref.version for ref in every} == {max(states)}
+        assert (service.info(new.ref("STK")).purpose, service.info(new.ref("STK")).level) == (Purpose.MESSAGE, 3)
+    assert before == (kcv(home, KeyRef("IRK", Algorithm.TDES)), kcv(home, KeyRef("TK", Algorithm.SM4)))
+    last = told(home, "log")["acts"][-1]
+    assert (last["act"], last["key"], last["result"]) == ("rotate cards", f"IRK/SM4/v{max(states)}", "done")
+
+
+@pytest.mark.parametrize("words", [(), ("IRK", "--cards"), ("--cards", "--store"), ("--cards", "--components", "2"),
+                                   ("--cards", "--region", "990000"), ("--cards", "--algorithm", "SM2")])  # fmt: skip
+def test_what_does_not_go_together_is_told(home: Path, words: tuple[str, ...]) -> None:
+    refused = run(home, "rotate", *words, *TWO)
+    assert refused.exit_code == 1
+    assert ("KEY_NOT_FOUND" if "SM2" in words else "INPUT_INVALID") in refused.output
+
+
+@pytest.mark.parametrize("name", ["../x", "IRK/SM4", "a b", "a@990000", "", "x" * 65])
+def test_a_name_that_could_not_be_named_again_is_refused(home: Path, name: str) -> None:
+    refused = run(home, "keygen", name, "--purpose", "seal")
+    assert (refused.exit_code, "INPUT_INVALID" in refused.output) == (1, True)
+    verdict = told(home, "log", "--verify")
+    assert (verdict["count"], verdict["acts"]) == (3, [])
 
 
 def test_components_are_put_together_and_checked(home: Path) -> None:

@@ -57,6 +57,15 @@ def test_a_damaged_store_comes_back_with_officers_and_log(home: Path, backup: Pa
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in [*previous(home), home / STORE, backup])
 
 
+def test_an_existing_file_is_replaced_with_force_only(home: Path, backup: Path) -> None:
+    before = backup.read_bytes()
+    assert "CONFLICT" in run(home, "backup", str(backup)).output
+    assert backup.read_bytes() == before
+    assert [act["act"] for act in told(home, "log")["acts"]].count("backup") == 2, "begun and done, of the first one"
+    assert run(home, "backup", "--force", str(backup)).exit_code == 0
+    assert backup.read_bytes() != before
+
+
 def test_a_lost_home_comes_back(home: Path, backup: Path, tmp_path: Path) -> None:
     done = run(tmp_path / "new", "restore", str(backup), *TWO)
     assert done.exit_code == 0, done.output
