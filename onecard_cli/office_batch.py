@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecard_cli.office import CENTRE_URL, POLL_S, ClientOption, UrlOption, ask, centre
+from onecard_cli.office import CENTRE_URL, POLL_S, ClientOption, UrlOption, answered, ask, centre, every_page
 from onecard_cli.office_stock import order
 from onecard_cli.output import CommandError, print_json, reports_failures
 
@@ -21,6 +22,11 @@ batch_app = typer.Typer(help="批量制卡 / batch production", no_args_is_help=
 BatchArgument = Annotated[str, typer.Argument(help="批次号 / batch")]
 Stage = Literal["bank", "ca", "factory", "keys"]
 StageArgument = Annotated[Stage, typer.Argument(help="bank 银行, ca 证书, factory 工厂, keys 密钥核验")]
+
+
+FolderOption = Annotated[
+    Path, typer.Option("--to", help="保存到 / folder for the file", exists=True, file_okay=False, writable=True)
+]
 
 
 @batch_app.command("new")
@@ -61,7 +67,7 @@ def list_batches(url: UrlOption = CENTRE_URL, client: ClientOption = "operator-1
     Example: ./onecard office batch list
     """
     with centre(url, client) as http:
-        print_json(ask(http, "GET", "/v1/production/batches?limit=100")["items"])
+        print_json(every_page(http, "/v1/production/batches", {"limit": 500}))
 
 
 @batch_app.command("show")
@@ -115,7 +121,7 @@ def take_return(
 def send(
     batch: BatchArgument,
     stage: StageArgument,
-    folder: Annotated[Path, typer.Option("--to", help="保存到 / folder for the file", file_okay=False)] = Path(),
+    folder: FolderOption = Path(),
     url: UrlOption = CENTRE_URL,
     client: ClientOption = "operator-1",
 ) -> None:
@@ -133,6 +139,30 @@ def send(
         print_json({"file": str(_fetch(http, made, folder)), "lines": made["accepted"], "unsent": made["refused"]})
 
 
+@batch_app.command("fetch")
+@reports_failures
+def fetch(
+    batch: BatchArgument,
+    stage: StageArgument,
+    folder: FolderOption = Path(),
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """再取一次已导出的文件 / fetch the file of a stage again, such as after `send` was broken off.
+
+    \b
+    Example: ./onecard office batch fetch 1100002601050001 bank
+    """
+    from cardlib.failures import FailureCode
+
+    with centre(url, client) as http:
+        files = ask(http, "GET", f"/v1/production/batches/{batch}/files")
+        made = [file for file in files if (file["stage"], file["direction"], file["state"]) == (stage, "out", "whole")]
+        if not made:
+            raise CommandError(FailureCode.NOT_FOUND, f"no file was written for {stage} yet")
+        print_json({"file": str(_fetch(http, made[-1], folder)), "lines": made[-1]["accepted"]})
+
+
 @batch_app.command("rejects")
 @reports_failures
 def rejects(
@@ -146,18 +176,55 @@ def rejects(
     Example: ./onecard office batch rejects 0d9f4f0e6b7f4a35a3b2b8a1b4a6c001
     """
     with centre(url, client) as http:
-        cursor = ""
+        query: dict[str, Any] = {"limit": 500}
         while True:
-            page = ask(http, "GET", f"/v1/production/files/{file_id}/rejects?limit=500{cursor}")
+            page = ask(http, "GET", f"/v1/production/files/{file_id}/rejects", params=query)
             for reject in page["items"]:
-                words = (reject["text_zh"], reject["text_en"], reject["remedy_zh"])
+                words = (reject[name] for name in ("text_zh", "text_en", "remedy_zh", "remedy_en"))
                 print(
                     f"{reject['line_number']}\t{reject['sequence'] or '-'}\t{reject['column'] or '-'}\t"
                     + " | ".join(words)
                 )
             if page["next_cursor"] is None:
                 return
-            cursor = f"&cursor={page['next_cursor']}"
+            query["cursor"] = page["next_cursor"]
+
+
+@batch_app.command("add")
+@reports_failures
+def add(
+    batch: BatchArgument,
+    application: Annotated[list[str], typer.Argument(help="申请编号 / applications that wait for a card")],
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """把等待制卡的申请加入批次 / put applications that wait for a card into a batch, all of them or none.
+
+    \b
+    Example: ./onecard office batch add 1100002601050001 d28fbfa6ebc643fc954783f51d9c9515
+    """
+    path = f"/v1/production/batches/{batch}"
+    with centre(url, client) as http:
+        version = ask(http, "GET", path)["version"]
+        print_json(order(http, f"{path}/applications", {"version": version, "applications": application}))
+
+
+@batch_app.command("lines")
+@reports_failures
+def lines(
+    batch: BatchArgument,
+    state: Annotated[str | None, typer.Option(help="只看这一状态，如 finished / only these, such as finished")] = None,
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """批次的每一张卡：卡号、状态、装箱位置 / the cards of a batch: number, state, place in the boxes.
+
+    \b
+    Example: ./onecard office batch lines 1100002601050001 --state finished
+    """
+    query = {"limit": 500} | ({"state": state} if state else {})
+    with centre(url, client) as http:
+        print_json(every_page(http, f"/v1/production/batches/{batch}/lines", query))
 
 
 @batch_app.command("resume")
@@ -262,12 +329,16 @@ def _plain(name: str) -> str:
 
 
 def _fetch(http: httpx.Client, file: dict[str, Any], folder: Path) -> Path:
-    path = folder / str(file["name"])
-    with path.open("wb") as target:
-        for number in range(file["parts"]):
-            answer = http.get(f"/v1/production/files/{file['id']}/parts/{number}")
-            answer.raise_for_status()
-            target.write(answer.content)
+    """The file whole or not at all, and for its owner only: it names people."""
+    path = folder / Path(str(file["name"])).name
+    partly = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(partly, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+            for number in range(file["parts"]):
+                target.write(answered(http, "GET", f"/v1/production/files/{file['id']}/parts/{number}").content)
+        partly.replace(path)
+    finally:
+        partly.unlink(missing_ok=True)
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre
+from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre, every_page
 from onecard_cli.output import print_json, reports_failures
 
 card_app = typer.Typer(help="卡的全生命周期 / the life of a card", no_args_is_help=True, add_completion=False)
@@ -211,17 +211,6 @@ def renew(
     Example: ./onecard office card renew A00000011
     """
     _command(url, client, number, "renewals", _more(request) | {"keeps_number": keep_number})
-
-
-def every_page(http: Any, path: str, query: dict[str, Any]) -> list[Any]:
-    """The items of all pages."""
-    found: list[Any] = []
-    while True:
-        page = ask(http, "GET", path, params=query)
-        found += page["items"]
-        if page["next_cursor"] is None:
-            return found
-        query = query | {"cursor": page["next_cursor"]}
 
 
 def _more(request: Path | None) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre
-from onecard_cli.office_cards import every_page
+from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre, every_page
 from onecard_cli.office_stock import order
 from onecard_cli.output import print_json, reports_failures
 
@@ -149,12 +148,13 @@ def run_tasks(
     from issuance.app import close_services, create_services
     from issuance.settings import Settings
     from issuance.tasks import run_once
+    from onecard_cli.audit import with_heads
     from onecard_cli.home import Home
     from onecard_cli.sim_bank import simulated_bank
 
     home = Home.default()
     url = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
-    settings = Settings(database_url=url)
+    settings = with_heads(home, Settings(database_url=url))
 
     async def run() -> dict[str, int]:
         with home.keys_in_use() as keys:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre
+from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre, every_page
 from onecard_cli.output import print_json, reports_failures
 
 stock_app = typer.Typer(help="库存与调拨 / stock and its movements", no_args_is_help=True, add_completion=False)
@@ -41,7 +41,7 @@ def places(url: UrlOption = CENTRE_URL, client: ClientOption = "operator-1") -> 
     Example: ./onecard office stock places
     """
     with centre(url, client) as http:
-        print_json(ask(http, "GET", "/v1/stock/places?limit=500")["items"])
+        print_json(every_page(http, "/v1/stock/places", {"limit": 500}))
 
 
 @stock_app.command("add-place")
@@ -99,9 +99,9 @@ def transfers(
     \b
     Example: ./onecard office stock transfers --state sent
     """
-    query = f"&state={state}" if state else ""
+    query = {"limit": 500} | ({"state": state} if state else {})
     with centre(url, client) as http:
-        print_json(ask(http, "GET", f"/v1/stock/transfers?limit=100{query}")["items"])
+        print_json(every_page(http, "/v1/stock/transfers", query))
 
 
 @stock_app.command("receive")
@@ -151,7 +151,7 @@ def spoil(
     place_id: PlaceArgument,
     cards: CardsFile,
     reason: Reason,
-    kind: KindOption = "blank",
+    kind: Annotated[Literal["blank", "pre_printed"], typer.Option(help="blank 白卡, pre_printed 预制卡")] = "blank",
     url: UrlOption = CENTRE_URL,
     client: ClientOption = "operator-1",
 ) -> None:
@@ -229,7 +229,9 @@ def count(
 def balance(
     day: Annotated[str | None, typer.Option(help="日期 2026-01-31，默认今天 / date, today without one")] = None,
     place: Annotated[str | None, typer.Option(help="只看一处 / one place only")] = None,
-    close: Annotated[bool, typer.Option("--close", help="日终结账 / keep the counts of that day first")] = False,
+    close: Annotated[
+        bool, typer.Option("--close", help="先结那一天的账（要 --day） / keep the counts of that --day first")
+    ] = False,
     url: UrlOption = CENTRE_URL,
     client: ClientOption = "operator-1",
 ) -> None:
@@ -238,11 +240,13 @@ def balance(
     \b
     Example: ./onecard office stock balance
     """
-    query = "&".join(f"{name}={value}" for name, value in (("day", day), ("place_id", place)) if value)
+    if close and not day:
+        raise ValueError("结账要指明哪一天 / which day is to be closed? Give it with --day")
+    query = {name: value for name, value in (("day", day), ("place_id", place)) if value}
     with centre(url, client) as http:
-        if close and day:
+        if close:
             ask(http, "POST", f"/v1/stock/days/{day}/close")
-        found = ask(http, "GET", f"/v1/stock/balance?{query}" if query else "/v1/stock/balance")
+        found = ask(http, "GET", "/v1/stock/balance", params=query)
     print_json(found)
     if not found["is_zero"]:
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from onecard_cli.output import print_json, reports_failures
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from issuance.bank.link import HttpBank
     from issuance.settings import Settings
     from onecard_cli.home import Home
@@ -44,25 +47,35 @@ def bank(
     Example: ./onecard sim bank --fault timeout_after=2
     """
     import secrets
-    import socket
-
-    import uvicorn
 
     from onecard_cli.home import Home
     from simulators.bank import FAULTS, SimBank
 
-    counts = dict(_fault(text, FAULTS) for text in fault or ())
+    counts = dict(fault_count(text, FAULTS) for text in fault or ())
     token = secrets.token_urlsafe(16)
     simulator = SimBank(Home.default().path / BOOKS, token=token, hold_s=HOLD_S)
     simulator.faults.update(counts)
+    serve(
+        simulator.app,
+        port,
+        lambda url: print_json({"ONECARD_ISSUANCE_BANK_URL": url, "ONECARD_ISSUANCE_BANK_TOKEN": token}),
+    )
+
+
+def serve(app: Starlette, port: int, tell: Callable[[str], None]) -> None:
+    """Until interrupted; `tell` gets the address once it is open."""
+    import socket
+
+    import uvicorn
+
     listener = socket.create_server(("127.0.0.1", port))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    print_json({"ONECARD_ISSUANCE_BANK_URL": address, "ONECARD_ISSUANCE_BANK_TOKEN": token})
-    config = uvicorn.Config(simulator.app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    tell(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _fault(text: str, known: tuple[str, ...]) -> tuple[str, int]:
+def fault_count(text: str, known: tuple[str, ...]) -> tuple[str, int]:
+    """Of `name=count`. Raises ValueError for an unknown name."""
     name, _, count = text.partition("=")
     if name not in known or not (count or "1").isdecimal():
         raise ValueError(f"no fault {name!r}; there are {', '.join(known)}, each with =count")

@@ -40,7 +40,7 @@ from issuance.unit import CounterUnit, OperatorUnit, RecordedOperatorUnit
 router = APIRouter(prefix="/v1/production", tags=["production"])
 BatchPath = Annotated[BatchId, Path()]
 FilePath = Annotated[HexId, Path()]
-PartNumber = Annotated[int, Path(ge=0, lt=MAX_PARTS)]
+PartNumber = Annotated[int, Path(ge=0, le=MAX_PARTS - 1)]
 _BYTES: Final[dict[str, Any]] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}, "example": "…"}
 }

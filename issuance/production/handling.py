@@ -64,8 +64,8 @@ class HandlingService:
             )
         chip = (await self._repository.blanks([str(line.reset_information)]))[str(line.reset_information)]
         if chip.place_id != place.id:
-            where = chip.place_id or "on its way"
-            raise ProblemError("CARD_STATE", f"the card is at {where}", subject=f"card:{card_number}")
+            where = f"at {chip.place_id}" if chip.place_id else "on its way" if chip.transfer_id else "lost"
+            raise ProblemError("CARD_STATE", f"the card is {where}", subject=f"card:{card_number}")
         ecard_no = await IssuanceSaga(self._unit).enable(row, str(line.identification_code), int(line.key_version or 1))
         line.state = LineState.ISSUED.value
         return Collected(card_number=card_number, application_id=row.id, ecard_no=ecard_no)

@@ -9,15 +9,16 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 
+from cardlib.failures import FailureCode
 from issuance.clients.auth import Caller
 from issuance.clients.schemas import Role
 from issuance.database import add_unless_taken
 from issuance.logs import get_logger
-from issuance.problems import ProblemError
+from issuance.problems import ProblemError, code_of
 from issuance.production.models import BatchRow, FileRow, JobRow
 from issuance.production.profiles import ProfileError, load_profiles
 from issuance.production.repository import ProductionRepository
@@ -25,12 +26,14 @@ from issuance.production.returns import COMPARE, TAKE, ReturnChangedError, Retur
 from issuance.production.roster import RosterWork
 from issuance.production.sending import SendWork
 from issuance.production.work import Chunk, Task, Work
+from issuance.scope import EVERYWHERE
 from issuance.services import Services
 from issuance.unit import Unit
 
 WORKS: Final[Mapping[str, Work]] = {"roster": RosterWork(), "send": SendWork(), "return": ReturnWork()}
 ROUND_S: Final = 2.0
 """How long one round of the background jobs may be busy with production."""
+_MENDING: Final = frozenset({FailureCode.DATABASE_UNAVAILABLE, FailureCode.HSM_UNAVAILABLE, FailureCode.HSM_BUSY})
 log = get_logger("issuance.production")
 
 
@@ -76,16 +79,19 @@ async def run_round(services: Services) -> int:
 
 
 async def step(services: Services) -> int | None:
-    """One chunk of the job that waited longest; the lines done, None when nothing runs."""
-    async with services.database.transaction(is_reading=True) as session:
-        repository = ProductionRepository(session)
-        job_id = await repository.next_job()
-        task = None if job_id is None else await _task(services, repository, job_id)
-    if task is None:
+    """One chunk of the job that waited longest; the lines done, None when nothing runs.
+
+    Raises what mends itself, such as a database that is away: the job is taken up again. Any other fault stops this
+    job and no other.
+    """
+    async with services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
+        job_id = await ProductionRepository(session).next_job()
+    if job_id is None:
         return None
     started = time.perf_counter()
-    work, job_id = WORKS[task.job.kind], task.job.id
     try:
+        task = await _task(services, job_id)
+        work = WORKS[task.job.kind]
         chunk = await work.prepare(task)
         return await _apply(services, task, work, chunk, started)
     except IntegrityError:
@@ -93,14 +99,16 @@ async def step(services: Services) -> int | None:
         return 0
     except ReturnChangedError as error:
         await _end(services, job_id, "refused", error, file_state="refused")
-    except (ProblemError, ProfileError) as error:
+    except Exception as error:
+        if code_of(error) in _MENDING:
+            raise
         await _end(services, job_id, "stuck", error)
     return 0
 
 
 async def _apply(services: Services, task: Task, work: Work, chunk: Chunk, started: float) -> int:
     seen = (task.job.phase, dict(task.job.cursor))
-    async with services.database.transaction() as session:
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         repository = ProductionRepository(session)
         job = await repository.claim(task.job.id)
         if job is None or job.state != "running" or (job.phase, dict(job.cursor)) != seen:
@@ -133,31 +141,37 @@ def _advance(job: JobRow, chunk: Chunk, now: datetime, started: float) -> None:
     job.updated_at = now
 
 
-async def _task(services: Services, repository: ProductionRepository, job_id: str) -> Task | None:
-    job = await repository.job(job_id)
-    if job is None:
-        return None
-    batch = await repository.batch(job.batch_id, is_locking=False)
-    file = await repository.file(job.file_id)
-    if batch is None or file is None:
-        return None
-    profile = load_profiles(services.settings.formats_path)[file.profile]
+async def _task(services: Services, job_id: str) -> Task:
+    async with services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
+        repository = ProductionRepository(session)
+        job = await repository.job(job_id)
+        batch = None if job is None else await repository.batch(job.batch_id, is_locking=False)
+        file = None if job is None else await repository.file(job.file_id)
+    if job is None or batch is None or file is None:
+        raise ProblemError("NOT_FOUND", "the batch or the file is gone")
+    profile = load_profiles(services.settings.formats_path).get(file.profile)
+    if profile is None:
+        raise ProfileError(f"no file profile {file.profile}")
     return Task(services, job, batch, file, profile)
 
 
-async def _end(services: Services, job_id: str, state: str, error: Any, *, file_state: str | None = None) -> None:
+async def _end(services: Services, job_id: str, state: str, error: Exception, *, file_state: str | None = None) -> None:
     """Keep why the work stopped; the failed chunk itself was rolled back."""
-    async with services.database.transaction() as session:
+    failure = code_of(error).value
+    detail = error.detail if isinstance(error, ProblemError) else str(error)
+    if not hasattr(error, "failure"):  # its words may quote a line
+        detail = type(error).__name__
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         repository = ProductionRepository(session)
         job = await repository.claim(job_id)
         if job is None or job.state != "running":
             return
         now = services.clock()
-        job.state, job.failure, job.detail = state, error.failure, str(getattr(error, "detail", ""))[:256]
+        job.state, job.failure, job.detail = state, failure, detail[:256]
         job.updated_at = now
         if file_state is not None:
             file = await repository.file(job.file_id, is_locking=True)
             job.ended_at = now
             if file is not None:
                 file.state, file.problem, file.updated_at = file_state, job.detail, now
-    log.warning("production_stopped", job=job_id, state=state, failure=error.failure)
+    log.warning("production_stopped", job=job_id, state=state, failure=failure, error=type(error).__name__)

@@ -9,14 +9,16 @@ from sqlalchemy import JSON, CheckConstraint, Date, ForeignKey, ForeignKeyConstr
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
 _RUNNING = text("state = 'running'")
 
 
-class BatchRow(Base):
+class BatchRow(RegionScoped, Base):
     """`id` is region, day and a sequence, as file names carry it; `profiles` names the file profile of each stage."""
 
     __tablename__ = "production_batches"
+    __table_args__ = (Index("ix_production_batches_state", "state", "updated_at", "id"),)
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True)
     region: Mapped[str] = mapped_column(String(6), index=True)

@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, in
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow, ApplicationStepRow
-from issuance.cards.models import CardRow, SuccessionRow
+from issuance.cards.models import CardRow, PersonEndRow, SuccessionRow
 from issuance.database import ROW_LOCK, Base, refresh_statistics
 from issuance.persons.models import PersonRow
 from issuance.production.models import BatchRow, EntryRow, FileRow, JobRow, LineRow, RejectRow
 from issuance.production.states import Outcome, Stage
+from issuance.scope import unscoped
 from issuance.stock.models import BlankRow, CardNumberRow, LedgerItemRow
 
 Ready = tuple[LineRow, bytes, str]
@@ -180,10 +181,18 @@ class ProductionRepository:
         query = select(ApplicationRow.person_id).where(
             ApplicationRow.person_id.in_(persons), ApplicationRow.state.in_(_OPEN)
         )
-        return set(await self._session.scalars(query))
+        with unscoped(self._session, why="a person has one open application in all regions together"):
+            return set(await self._session.scalars(query))
 
     async def with_live_card(self, persons: Sequence[str]) -> set[str]:
         query = select(CardRow.person_id).where(CardRow.person_id.in_(persons), CardRow.state != "9")
+        with unscoped(self._session, why="a person has one live card in all regions together"):
+            return set(await self._session.scalars(query))
+
+    async def dead(self, persons: Sequence[str]) -> set[str]:
+        query = select(PersonEndRow.person_id).where(
+            PersonEndRow.person_id.in_(persons), PersonEndRow.reason == "death"
+        )
         return set(await self._session.scalars(query))
 
     async def applications(self, ids: Sequence[str]) -> list[tuple[ApplicationRow, bytes]]:
@@ -213,7 +222,8 @@ class ProductionRepository:
             .limit(count)
             .with_for_update(skip_locked=True)
         )
-        return list(await self._session.scalars(query))
+        with unscoped(self._session, why="the pool of a province serves its districts"):
+            return list(await self._session.scalars(query))
 
     async def blanks(self, reset_information: Sequence[str]) -> dict[str, BlankRow]:
         query = select(BlankRow).where(BlankRow.reset_information.in_(reset_information))

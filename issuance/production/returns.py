@@ -17,7 +17,7 @@ from issuance.production.models import EntryRow, LineRow
 from issuance.production.profiles import LineError, Parsed
 from issuance.production.repository import ProductionRepository
 from issuance.production.results import RESULTS, Accepted, Entry, Result
-from issuance.production.states import Outcome, Stage, returned
+from issuance.production.states import LineState, Outcome, Stage, returned
 from issuance.production.work import Chunk, Task, keep_rejects, read_chunk, refusal
 from issuance.unit import Unit
 
@@ -133,6 +133,8 @@ class ReturnWork:
                 task.file.known += 1
                 continue
             error_of = self._difference(unit, task, parsed, entry)
+            if entry.line.state == LineState.RELEASED:
+                error_of = LineError(layout.title("sequence"), "file_line_left")
             if error_of is None:
                 good.append((read, entry))
             else:

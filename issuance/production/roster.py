@@ -18,7 +18,7 @@ from issuance.clock import china_date
 from issuance.identity.adapters import IdentityOutcome
 from issuance.input_rules import FieldError, shape_error
 from issuance.persons.models import PersonRow
-from issuance.persons.repository import person_context
+from issuance.persons.repository import name_index, person_context
 from issuance.persons.schemas import PersonData
 from issuance.problems import ProblemError
 from issuance.production.enrolment import Applicant, enrol
@@ -26,6 +26,7 @@ from issuance.production.files import RawLine
 from issuance.production.profiles import Layout, LineError, Parsed
 from issuance.production.repository import ProductionRepository
 from issuance.production.work import Chunk, Task, keep_rejects, read_chunk, refusal
+from issuance.progress.receipts import new_receipt_number
 from issuance.unit import Unit
 
 _GUARDIAN = {
@@ -54,6 +55,7 @@ class Candidate:
     application_id: str
     card_class: str
     index: bytes
+    name_index: bytes
     sealed_person: bytes
     sealed_items: bytes
     sealed_parties: bytes
@@ -80,14 +82,21 @@ class RosterWork:
         new = [c for c in good if c.known_as is None]
         await repository.add_all(
             PersonRow,
-            [moment | {"id": c.person_id, "number_index": c.index, "sealed": c.sealed_person} for c in new],
+            [
+                moment
+                | {"id": c.person_id, "number_index": c.index, "name_index": c.name_index, "sealed": c.sealed_person}
+                for c in new
+            ],
         )
         seal = unit.services.sealer.seal
-        again = [(c.known_as, c.person.model_dump()) for c in good if c.known_as is not None]
+        again = [(c.known_as, c.person.model_dump(), c.name_index) for c in good if c.known_as is not None]
         await repository.change_all(
             PersonRow,
             ["id"],
-            [{"id": i, "sealed": seal(data, person_context(i)), "updated_at": unit.now} for i, data in again],
+            [
+                {"id": i, "sealed": seal(data, person_context(i)), "name_index": index, "updated_at": unit.now}
+                for i, data, index in again
+            ],
         )
         await repository.add_all(ApplicationRow, [_application_row(unit, task, c) for c in good])
         steps = [(c.application_id, step, "done") for c in good for step in ("apply", "identity", "check")]
@@ -139,6 +148,7 @@ class RosterWork:
             application_id=application_id,
             card_class=card_class_for(request, rules, today),
             index=sealer.index("social_security_number", person.social_security_number),
+            name_index=name_index(sealer, person.name),
             sealed_person=sealer.seal(person.model_dump(), person_context(person_id)),
             sealed_items=sealer.seal({}, items_context(application_id)),
             sealed_parties=sealer.seal(parties, parties_context(application_id)),
@@ -172,6 +182,7 @@ class RosterWork:
         known = await repository.persons_of([candidate.index for candidate in candidates])
         ids = sorted(known.values())
         applying, holding = await repository.with_open_application(ids), await repository.with_live_card(ids)
+        dead = await repository.dead(ids)
         good: dict[bytes, Candidate] = {}
         refused: list[tuple[int, Parsed]] = []
         for candidate in candidates:
@@ -179,6 +190,8 @@ class RosterWork:
             rule = ""
             if candidate.index in good:
                 rule = "file_repeated_person"
+            elif person in dead:
+                rule = _IDENTITY_RULES[IdentityOutcome.DECEASED]
             elif person in applying:
                 rule = "file_open_application"
             elif person in holding:
@@ -210,6 +223,7 @@ def _application_row(unit: Unit, task: Task, candidate: Candidate) -> dict[str, 
         "id": candidate.application_id,
         "person_id": candidate.owner,
         "region": task.batch.region,
+        "receipt_number": new_receipt_number(unit.now),
         "generation": task.batch.generation,
         "card_class": candidate.card_class,
         "state": ApplicationState.CHECKED.value,

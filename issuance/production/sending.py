@@ -18,6 +18,7 @@ from issuance.production.profiles import Layout, ProfileError
 from issuance.production.repository import ProductionRepository, Ready
 from issuance.production.states import Outcome, Stage, before, sent
 from issuance.production.work import CHUNK, Chunk, Task
+from issuance.scope import EVERYWHERE
 from issuance.sealing import Sealer
 from issuance.unit import Unit
 
@@ -53,7 +54,7 @@ class SendWork:
     async def prepare(self, task: Task) -> Chunk:
         previous = before(Stage(task.job.stage), has_certificates=task.batch.has_certificates)
         after = int(task.job.cursor.get("line", 0))
-        async with task.services.database.transaction(is_reading=True) as session:
+        async with task.services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
             rows = await ProductionRepository(session).sendable(task.batch.id, previous, after, CHUNK)
         written = await asyncio.to_thread(self._write, task, rows)
         cursor = {"part": int(task.job.cursor.get("part", 0)) + 1, "line": rows[-1][0].line if rows else after}

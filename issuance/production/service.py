@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from issuance.applications.payments import Payments
 from issuance.applications.schemas import ApplicationState
 from issuance.clock import CHINA
 from issuance.database import add_unless_taken
@@ -15,7 +16,7 @@ from issuance.persons.schemas import PersonData
 from issuance.problems import ProblemError, bad_input
 from issuance.production import jobs
 from issuance.production.enrolment import Applicant, enrol
-from issuance.production.files import FileStore, new_file
+from issuance.production.files import PART_BYTES, FileStore, new_file
 from issuance.production.models import BatchRow, FileRow, JobRow, LineRow, RejectRow
 from issuance.production.profiles import ROSTER, Profile, ProfileError, load_profiles
 from issuance.production.repository import ProductionRepository
@@ -37,6 +38,7 @@ from issuance.production.sending import file_name
 from issuance.production.states import BatchState, Stage, before, returned, sent, stages_of
 from issuance.production.views import batch_view, file_view, job_view, line_view, reject_view, summary
 from issuance.production.work import read_header
+from issuance.reviews.service import Reviews
 from issuance.stock.ledger import StockLedger
 from issuance.unit import Unit
 
@@ -91,13 +93,17 @@ class BatchService:
         )
 
     async def add_applications(self, batch_id: str, order: Applications) -> BatchView:
-        """Those that wait for a card in the batch's region. Raises APPLICATION_STATE, CARD_MISMATCH, all or none."""
+        """Those that wait for a card in the batch's region, all or none.
+
+        Raises APPLICATION_STATE, CARD_MISMATCH, PAYMENT_PENDING, PAYMENT_REFUSED.
+        """
         batch = await self.batch(batch_id, version=order.version)
         await self._demand(batch, BatchState.CREATED)
         found = await self._repository.applications(sorted(set(order.applications)))
         if len(found) != len(set(order.applications)):
             raise ProblemError("NOT_FOUND", "one of the applications does not exist", subject=f"batch:{batch.id}")
         keeping = await self._repository.keeping_number(order.applications)
+        payments, reviews = Payments(self._unit), Reviews(self._unit)
         applicants = []
         for row, sealed in found:
             if row.id in keeping:
@@ -107,6 +113,8 @@ class BatchService:
             if (row.region, row.generation) != (batch.region, batch.generation):
                 raise ProblemError("CARD_MISMATCH", "the application is for another region", application_id=row.id)
             person = PersonData.model_validate(self._unit.services.sealer.unseal(sealed, person_context(row.person_id)))
+            await payments.demand(row)
+            await reviews.demand(row)
             applicants.append(Applicant(row.id, row.person_id, person))
         await enrol(self._unit, batch, applicants)
         self._touch(batch)
@@ -137,9 +145,14 @@ class BatchService:
         return await self._start(batch, "send", stage.value, file, total)
 
     async def open_file(self, batch_id: str, stage: str, request: NewFile) -> FileView:
-        """A roster or a return file begins. Raises BATCH_STATE when the stage waits for none."""
+        """A roster or a return file begins.
+
+        Raises BATCH_STATE when the stage waits for none, INPUT_INVALID for a roster of people who would have to pay.
+        """
         batch = await self.batch(batch_id)
         await self._demand(batch, *self._may_receive(stage))
+        if stage == ROSTER and self._unit.rules(batch.region).fees_fen.new:
+            raise bad_input(field_error("path.stage", "roster_fee"))
         file = new_file(self._unit, batch.id, stage, "in", batch.profiles[stage], request.name)
         self._unit.session.add(file)
         await self._unit.session.flush()
@@ -152,6 +165,8 @@ class BatchService:
             raise ProblemError("CONFLICT", f"the file is {file.state}", subject=f"file:{file.id}")
         if not data:
             raise bad_input(field_error("body", "file_empty"))
+        if len(data) > PART_BYTES:
+            raise bad_input(field_error("body", "file_part_size", expected=PART_BYTES))
         is_new = await FileStore(self._unit.session, self._unit.services.sealer).put(file, number, data)
         return PartKept(number=number, size=len(data), is_new=is_new)
 
@@ -213,7 +228,7 @@ class BatchService:
         row = await self._repository.claim(job_id)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such work")
-        batch = await self.batch(row.batch_id)
+        batch = await self.batch(row.batch_id, of="work")
         if row.state != "stuck":
             return job_view(row)
         row.state, row.failure, row.detail, row.updated_at = "running", None, "", self._unit.now
@@ -222,12 +237,13 @@ class BatchService:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def batch(self, batch_id: str, *, version: int | None = None, is_locking: bool = True) -> BatchRow:
-        """Raises NOT_FOUND, CLIENT_FORBIDDEN, CONFLICT when it is not the version the caller saw."""
+    async def batch(
+        self, batch_id: str, *, version: int | None = None, is_locking: bool = True, of: str = "batch"
+    ) -> BatchRow:
+        """Raises NOT_FOUND, CONFLICT when it is not the version the caller saw."""
         row = await self._repository.batch(batch_id, is_locking=is_locking)
         if row is None:
-            raise ProblemError("NOT_FOUND", "no such batch", subject=f"batch:{batch_id}")
-        self._unit.caller.demand_region(row.region, subject=f"batch:{row.id}")
+            raise ProblemError("NOT_FOUND", f"no such {of}", subject=f"batch:{batch_id}")
         if version is not None and row.version != version:
             raise ProblemError(
                 "CONFLICT",
@@ -240,7 +256,7 @@ class BatchService:
         row = await self._repository.file(file_id, is_locking=is_locking)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such file", subject=f"file:{file_id}")
-        return row, await self.batch(row.batch_id, is_locking=False)
+        return row, await self.batch(row.batch_id, is_locking=False, of="file")
 
     async def _add(self, row: BatchRow) -> None:
         prefix = f"{row.region}{self._unit.now.astimezone(CHINA):%y%m%d}"

@@ -14,6 +14,7 @@ from issuance.production.files import Cursor, FileStore, RawLine
 from issuance.production.models import BatchRow, FileRow, JobRow, RejectRow
 from issuance.production.profiles import LineError, Parsed, Profile
 from issuance.production.repository import ProductionRepository
+from issuance.scope import EVERYWHERE
 from issuance.services import Services
 from issuance.unit import Unit
 
@@ -57,7 +58,7 @@ class Work(Protocol):
 
 async def read_chunk(task: Task) -> tuple[list[RawLine], Cursor]:
     """The next lines of an incoming file; the header is left out, and not checked here."""
-    async with task.services.database.transaction(is_reading=True) as session:
+    async with task.services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
         cursor = Cursor(**task.job.cursor) if task.job.cursor else Cursor()
         lines, cursor = await FileStore(session, task.services.sealer).lines(task.file, cursor, CHUNK)
     return [line for line in lines if line.number > 1], cursor

@@ -12,6 +12,7 @@ from datetime import date
 from issuance.clock import china_date
 from issuance.input_rules import field_error
 from issuance.problems import bad_input
+from issuance.scope import unscoped
 from issuance.stock.ledger import Act, kind_of
 from issuance.stock.movement_repository import Key, MovementRepository
 from issuance.stock.movement_schemas import BalanceLine, BalanceView, Difference
@@ -28,9 +29,12 @@ class BalanceService:
 
     async def report(self, day: date, *, place_id: str | None = None, region: str | None = None) -> BalanceView:
         """Of the places this caller serves. Raises INPUT_INVALID for a day to come."""
+        return await self.of(await self._rows.place_ids(self._unit.caller.region_prefix, place_id, region), day)
+
+    async def of(self, places: list[str], day: date) -> BalanceView:
+        """Of these places, all of which the caller serves. Raises INPUT_INVALID for a day to come."""
         if day > china_date(self._unit.now):
             raise bad_input(field_error("query.day", "stock_future_day"))
-        places = await self._rows.place_ids(self._unit.caller.region_prefix, place_id, region)
         opening = await self._rows.posted_before(places, day)
         acts: defaultdict[Key, list[tuple[str, int]]] = defaultdict(list)
         for key, act, quantity in await self._rows.posted_on(places, day):
@@ -84,9 +88,10 @@ class BalanceService:
 
     async def explain(self, place_id: str, kind: str) -> list[Difference]:
         """Cards on one side only, at most 100 of each kind, each with the movement posted last."""
-        gone, new = await self._rows.disagreeing(place_id, kind, EXPLAINED)
-        found = [*((card, "not_here") for card in gone), *((card, "not_posted") for card in new)]
-        return [await self._difference(card, problem) for card, problem in found]
+        with unscoped(self._unit.session, why="a card posted at a place of this caller may lie elsewhere by now"):
+            gone, new = await self._rows.disagreeing(place_id, kind, EXPLAINED)
+            found = [*((card, "not_here") for card in gone), *((card, "not_posted") for card in new)]
+            return [await self._difference(card, problem) for card, problem in found]
 
     async def _difference(self, card: str, problem: str) -> Difference:
         row, last = await self._rows.card(card), await self._rows.last_movement(card)

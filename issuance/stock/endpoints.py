@@ -31,7 +31,7 @@ async def deliver_blanks(
     async def make() -> Registered:
         return await StockService(unit).deliver(delivery)
 
-    return await make() if key is None else await once(unit, response, "blanks", key, delivery, Registered, make)
+    return await once(unit, response, "blanks", key, delivery, Registered, make)
 
 
 @router.post("/card-numbers", status_code=status.HTTP_201_CREATED, summary="Put card numbers into the pool")
@@ -41,7 +41,7 @@ async def add_card_numbers(
     async def make() -> Registered:
         return await StockService(unit).add_numbers(numbers)
 
-    return await make() if key is None else await once(unit, response, "card-numbers", key, numbers, Registered, make)
+    return await once(unit, response, "card-numbers", key, numbers, Registered, make)
 
 
 @router.get("/card-numbers", summary="List card numbers")

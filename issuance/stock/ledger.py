@@ -50,7 +50,7 @@ class StockLedger:
     async def place(self, place_id: str | None, region: str) -> PlaceRow:
         """The open place of that id, or the region's own depot, made when it is needed first.
 
-        Raises NOT_FOUND, CLIENT_FORBIDDEN, CONFLICT for a closed one.
+        Raises NOT_FOUND, CONFLICT for a closed one.
         """
         wanted = place_id or default_place(region)
         row = await self._session.get(PlaceRow, wanted)
@@ -59,7 +59,6 @@ class StockLedger:
             row = await self._session.get_one(PlaceRow, wanted)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such place", subject=f"place:{wanted}")
-        self._unit.caller.demand_region(row.region, subject=f"place:{wanted}")
         if row.state != "open":
             raise ProblemError("CONFLICT", f"this place was closed by {row.updated_by}", subject=f"place:{wanted}")
         return row

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Integer, String, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import OfficeScoped, RegionScoped, in_regions
 
 _RESERVED = text("state = 'reserved'")
+_FREE = text("state = 'free'")
+_FINISHED = text("kind = 'finished' AND state = 'reserved'")
+_SPOILED = text("act = 'spoil' AND kind = 'spoiled'")
 
 
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 
 
-class PlaceRow(Base):
-    """A depot or an outlet; `parent_id` is the depot it is supplied from."""
+class PlaceRow(RegionScoped, OfficeScoped, Base):
+    """A depot or an outlet; `parent_id` is the depot it is supplied from, `office` the path of whose it is."""
 
     __tablename__ = "stock_places"
     __table_args__ = (
@@ -28,6 +44,7 @@ class PlaceRow(Base):
     kind: Mapped[str] = mapped_column(String(8))
     name: Mapped[str] = mapped_column(String(64))
     region: Mapped[str] = mapped_column(String(6), index=True)
+    office: Mapped[str | None] = mapped_column(String(128))
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("stock_places.id"))
     state: Mapped[str] = mapped_column(String(8))
     version: Mapped[int]
@@ -72,6 +89,7 @@ class LedgerRow(Base):
         CheckConstraint("kind IN ('blank', 'pre_printed', 'finished', 'spoiled')", name="kind"),
         CheckConstraint("quantity <> 0", name="quantity"),
         Index("ix_stock_ledger_balance", "place_id", "kind", "day"),
+        Index("ix_stock_ledger_spoiled", "day", "place_id", sqlite_where=_SPOILED, postgresql_where=_SPOILED),
     )
 
     id: Mapped[int] = mapped_column(_ID, primary_key=True, autoincrement=True)
@@ -113,7 +131,7 @@ class CountRow(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class BlankRow(Base):
+class BlankRow(RegionScoped, Base):
     """A card by its reset information (26 hex digits), from its delivery to its end.
 
     `kind` is what it was made as; a spoiled one is known by its state. `place_id` says where it lies: null when it is
@@ -127,6 +145,14 @@ class BlankRow(Base):
         CheckConstraint("kind IN ('blank', 'pre_printed', 'finished')", name="kind"),
         Index("uq_blanks_reserved", "application_id", unique=True, sqlite_where=_RESERVED, postgresql_where=_RESERVED),
         Index("ix_blanks_place", "place_id", "kind", "state"),
+        Index(
+            "ix_blanks_finished",
+            "place_id",
+            "updated_at",
+            "reset_information",
+            sqlite_where=_FINISHED,
+            postgresql_where=_FINISHED,
+        ),
     )
 
     reset_information: Mapped[str] = mapped_column(String(26), primary_key=True)
@@ -142,8 +168,14 @@ class BlankRow(Base):
     registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
+    @classmethod
+    def within_regions(cls, prefix: str) -> ColumnElement[bool]:
+        """Whoever has a card at a place deals with it, whatever region it was made for."""
+        served = select(PlaceRow.id).where(in_regions(PlaceRow.region, prefix))
+        return or_(super().within_regions(prefix), cls.place_id.in_(served))
 
-class CardNumberRow(Base):
+
+class CardNumberRow(RegionScoped, Base):
     """A number of the pool, check digit included."""
 
     __tablename__ = "card_numbers"
@@ -151,6 +183,7 @@ class CardNumberRow(Base):
         CheckConstraint("state IN ('free', 'reserved', 'used', 'locked', 'void')", name="state"),
         CheckConstraint("(state IN ('free', 'locked', 'void')) = (application_id IS NULL)", name="holder"),
         Index("ix_card_numbers_free", "region", "state", "number"),
+        Index("ix_card_numbers_left", "region", sqlite_where=_FREE, postgresql_where=_FREE),
         Index(
             "uq_card_numbers_reserved",
             "application_id",

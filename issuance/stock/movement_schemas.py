@@ -40,6 +40,11 @@ class PlaceRequest(Message):
     name: str = Field(min_length=1, max_length=64, pattern=WITHOUT_NUL)
     region: Region
     parent_id: PlaceId | None = Field(default=None, description="The depot it is supplied from")
+    office: str | None = Field(
+        default=None,
+        pattern=r"^(/[0-9]{1,10}){1,9}/$",
+        description="Path of the office whose clerks deal with it; null: every office of the region",
+    )
 
 
 class PlaceView(PlaceRequest):

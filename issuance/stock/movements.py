@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select
 
+from issuance.cards.machine import CardState
+from issuance.cards.repository import CardRepository
 from issuance.clock import china_date
 from issuance.input_rules import field_error
+from issuance.offices.repository import OfficeRepository
 from issuance.paging import Page, PageRequest, page_of
 from issuance.problems import ProblemError, bad_input
+from issuance.scope import unscoped
 from issuance.stock.ledger import Act, StockLedger, kind_of
 from issuance.stock.models import BlankRow, CountRow, LedgerRow, PlaceRow, TransferRow
 from issuance.stock.movement_repository import MovementRepository, named, underway
@@ -33,6 +37,7 @@ from issuance.stock.movement_schemas import (
 from issuance.unit import Unit
 
 NAMED = 100
+_UNDERWAY = "a transfer of this caller may hold cards made for another region"
 
 
 class MovementService:
@@ -49,11 +54,15 @@ class MovementService:
         self._unit.services.rules.pack(request.region)
         self._unit.caller.demand_region(request.region)
         if request.parent_id is not None:
-            parent = await self._rows.place(request.parent_id)
+            with unscoped(self._session, why="a district's outlet may be supplied by the province's depot"):
+                parent = await self._rows.place(request.parent_id)
             if parent is None or parent.kind != "depot":
                 raise bad_input(field_error("body.parent_id", "stock_parent"))
+        office = request.office or self._unit.caller.office or None
+        if office is not None and await OfficeRepository(self._session).by_path(office) is None:
+            raise ProblemError("NOT_FOUND", "no such office", subject=f"place:{request.id}")
         row = PlaceRow(
-            **request.model_dump(),
+            **request.model_dump() | {"office": office},
             state="open",
             version=1,
             updated_by=self._unit.by,
@@ -74,7 +83,6 @@ class MovementService:
         row = await self._rows.place(place_id, is_locking=True)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such place")
-        self._unit.caller.demand_region(row.region, subject=f"place:{place_id}")
         self._check_version(row, order.version, f"place:{place_id}", row.state)
         cards, transfers = await self._rows.lying(place_id), await self._rows.open_transfers(place_id)
         if cards or transfers:
@@ -105,7 +113,8 @@ class MovementService:
         if from_place == to_place:
             raise bad_input(field_error("body.to_place", "stock_same_place"))
         source = await self._ledger.place(from_place, "")
-        target = await self._rows.place(to_place)
+        with unscoped(self._session, why="cards are sent to other regions"):
+            target = await self._rows.place(to_place)
         if target is None or target.state != "open":
             raise ProblemError("NOT_FOUND", "to_place names no open place", subject=f"place:{to_place}")
         row = TransferRow(
@@ -147,12 +156,13 @@ class MovementService:
         cards = underway(transfer_id)
         if receipt.cards is not None:
             cards = cards.where(BlankRow.reset_information.in_(receipt.cards))
-        row.received = await self._ledger.post_selected(
-            row.to_place, row.kind, Act.TRANSFER_IN, cards, +1, reference=row.reference, transfer_id=row.id
-        )
-        if receipt.cards is not None and row.received != len(set(receipt.cards)):
-            raise bad_input(field_error("body.cards", "stock_not_sent"))
-        await self._ledger.move_selected(cards, place_id=row.to_place, transfer_id=None)
+        with unscoped(self._session, why=_UNDERWAY):
+            row.received = await self._ledger.post_selected(
+                row.to_place, row.kind, Act.TRANSFER_IN, cards, +1, reference=row.reference, transfer_id=row.id
+            )
+            if receipt.cards is not None and row.received != len(set(receipt.cards)):
+                raise bad_input(field_error("body.cards", "stock_not_sent"))
+            await self._ledger.move_selected(cards, place_id=row.to_place, transfer_id=None)
         row.state = "received" if row.received == row.quantity else "short"
         self._touch(row)
         await self._audit_transfer("stock.receive", row)
@@ -161,7 +171,15 @@ class MovementService:
     async def settle(self, transfer_id: str, order: Settlement) -> TransferView:
         """The sending side's word about what did not arrive."""
         row = await self._transfer(transfer_id, order.version, "short", at_receiver=False)
-        cards = underway(transfer_id)
+        with unscoped(self._session, why=_UNDERWAY):
+            await self._settle(row, order)
+        row.state, row.reason = "settled", order.reason
+        self._touch(row)
+        await self._audit_transfer("stock.settle", row, outcome=order.outcome)
+        return transfer_view(row)
+
+    async def _settle(self, row: TransferRow, order: Settlement) -> None:
+        cards = underway(row.id)
         if order.outcome == "returned":
             await self._ledger.post_selected(
                 row.from_place, row.kind, Act.RETURN, cards, +1, reason=order.reason, transfer_id=row.id
@@ -171,9 +189,13 @@ class MovementService:
             lost = cards.where(BlankRow.state == "in_stock")
             await self._ledger.move_selected(lost, state="spoiled", reason=order.reason)
             await self._ledger.move_selected(cards, transfer_id=None)
-        row.state, row.reason = "settled", order.reason
-        self._touch(row)
-        await self._audit_transfer("stock.settle", row, outcome=order.outcome)
+
+    async def transfer(self, transfer_id: str) -> TransferView:
+        """Of a place this caller serves. Raises NOT_FOUND."""
+        query = self._rows.transfers(self._unit.caller.region_prefix, None).where(TransferRow.id == transfer_id)
+        row = await self._session.scalar(query)
+        if row is None:
+            raise ProblemError("NOT_FOUND", "no such transfer")
         return transfer_view(row)
 
     async def transfers(self, state: str | None, page: PageRequest) -> Page[TransferView]:
@@ -206,13 +228,17 @@ class MovementService:
         return await self._moved("stock.destroy", place, wanted, {"witnesses": list(order.witnesses)})
 
     async def give_back(self, order: ReturnOrder) -> Moved:
-        """Cards that left as issued ones. Raises CARD_STATE for any other."""
+        """Cards that left as issued ones, and whose number is not in use on this chip. Raises CARD_STATE for any other.
+
+        A card that is in use goes on being accepted everywhere: it is cancelled, or replaced, before its chip is kept.
+        """
         place = await self._ledger.place(order.place_id, "")
         wanted = sorted(set(order.cards))
         rows = await self._cards(wanted)
         for row in rows:
             if row.state != "used" or row.place_id is not None or row.transfer_id is not None:
                 raise self._not_as_said(row, "with its holder")
+            await self._demand_ended(row)
             row.state, row.application_id, row.place_id = "spoiled", None, place.id
             row.reason, row.updated_at = order.reason, self._unit.now
         await self._session.flush()
@@ -292,6 +318,14 @@ class MovementService:
                 raise self._not_as_said(row, f"a free {kind} one at {place_id}")
         return rows
 
+    async def _demand_ended(self, row: BlankRow) -> None:
+        cards = CardRepository(self._session)
+        card = await cards.of_chip(row.reset_information)
+        if card is None or card.state in (CardState.LOST, CardState.CANCELLED):
+            return
+        if await cards.open_succession(card.card_number) is None:
+            raise self._not_as_said(row, f"one whose card {card.card_number} was cancelled or is being replaced")
+
     def _not_as_said(self, row: BlankRow, what: str, *, failure: str = "CARD_STATE") -> ProblemError:
         place = row.place_id or ("on its way" if row.transfer_id else "at no place")
         detail = f"card {row.reset_information} is {kind_of(row)}, {row.state}, {place}; it must be {what}"
@@ -299,10 +333,13 @@ class MovementService:
 
     async def _transfer(self, transfer_id: str, version: int, state: str, *, at_receiver: bool) -> TransferRow:
         row = await self._rows.transfer(transfer_id)
-        if row is None:
+        source = None if row is None else await self._rows.place(row.from_place)
+        target = None if row is None else await self._rows.place(row.to_place)
+        if row is None or (source is None and target is None):
             raise ProblemError("NOT_FOUND", "no such transfer")
-        region = await self._region(row.to_place if at_receiver else row.from_place)
-        self._unit.caller.demand_region(region, subject=f"transfer:{row.id}")
+        if (target if at_receiver else source) is None:
+            side = "receives" if at_receiver else "sent"
+            raise ProblemError("CLIENT_FORBIDDEN", f"another place {side} this", subject=f"transfer:{row.id}")
         self._check_version(row, version, f"transfer:{row.id}", row.state)
         if row.state != state:
             raise ProblemError("CONFLICT", f"the transfer is {row.state}", subject=f"transfer:{row.id}")
@@ -327,7 +364,8 @@ class MovementService:
         await self._unit.audit(act, f"transfer:{row.id}", region=region, detail=counts | detail)
 
     async def _region(self, place_id: str) -> str:
-        place = await self._rows.place(place_id)
+        with unscoped(self._session, why="the entry stands in the books of the receiving region"):
+            place = await self._rows.place(place_id)
         return "" if place is None else place.region
 
 

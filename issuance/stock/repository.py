@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.database import ROW_LOCK, insert_new
+from issuance.scope import unscoped
 from issuance.stock.models import BlankRow, CardNumberRow
 
 
@@ -33,13 +34,16 @@ class _PoolRepository:
     ) -> bool:
         """False when the thing is not in state `old`."""
         (key_column,) = self._row_type.__mapper__.primary_key
-        moved = await self._session.execute(
+        statement = (
             update(self._row_type)
             .where(key_column == key, self._row_type.state == old)
             .values(state=new, application_id=application_id, reason=reason, updated_at=now)
             .returning(key_column)
         )
-        return moved.first() is not None
+        with unscoped(
+            self._session, why="its application was found in scope; the number may be of the province's pool"
+        ):
+            return (await self._session.execute(statement)).first() is not None
 
 
 class BlankRepository(_PoolRepository):
@@ -116,12 +120,14 @@ class CardNumberRepository(_PoolRepository):
             .with_for_update(skip_locked=True)
             .scalar_subquery()
         )
-        number: str | None = await self._session.scalar(
+        statement = (
             update(CardNumberRow)
             .where(CardNumberRow.number == lowest, CardNumberRow.state == "free")
             .values(state="reserved", application_id=application_id, updated_at=now)
             .returning(CardNumberRow.number)
         )
+        with unscoped(self._session, why="the pool of a province serves its districts"):
+            number: str | None = await self._session.scalar(statement)
         return number
 
     async def counts(self, region_prefix: str) -> list[tuple[str, str, int]]:

@@ -8,6 +8,7 @@ from cardlib.identity import card_number
 from issuance.input_rules import field_error
 from issuance.paging import Page, PageRequest, page_of
 from issuance.problems import ProblemError, bad_input
+from issuance.scope import unscoped
 from issuance.stock.ledger import Act, StockLedger
 from issuance.stock.models import BlankRow, CardNumberRow
 from issuance.stock.repository import BlankRepository, CardNumberRepository
@@ -89,7 +90,8 @@ class StockService:
         await self._initializable(reset_information)
 
     async def _initializable(self, reset_information: str) -> BlankRow | None:
-        row = await self._blanks.get(reset_information)
+        with unscoped(self._unit.session, why="another region's chip is no unknown one: it must not be written anew"):
+            row = await self._blanks.get(reset_information)
         if row is not None and row.state != "in_stock":
             failure = "ALREADY_ISSUED" if row.state == "used" else "CONFLICT"
             raise ProblemError(failure, f"this card is {row.state}", subject=f"blank:{reset_information}")
@@ -187,7 +189,6 @@ class StockService:
             row = known.get(number)
             if row is None:
                 raise ProblemError("NOT_FOUND", f"number {number} is not in the pool")
-            self._unit.caller.demand_region(row.region, subject=f"number:{number}")
             if row.state not in (*old, new):
                 raise ProblemError("CONFLICT", f"number {number} is {row.state}", subject=f"number:{number}")
         reason = None if new == "free" else change.reason
