@@ -30,6 +30,8 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
+from issuance.scope import Scope, set_scope
+
 _BEGIN = "onecard_sqlite_begin"
 _MIGRATION_LOCK = 0x6F6E6563617264
 """Key of the advisory lock under which replicas migrate one after the other; any number of our own."""
@@ -98,16 +100,21 @@ class Database:
         self._looker = self.engine.execution_options(**looking)
 
     @asynccontextmanager
-    async def transaction(self, *, is_reading: bool = False) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
+    async def transaction(self, *, is_reading: bool = False, scope: Scope | None = None) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        Without a `scope` it refuses to query what belongs to a region (`issuance.scope`).
+        """
         bind = self._reader if is_reading else self.engine
         async with AsyncSession(bind, expire_on_commit=False, autoflush=False) as session, session.begin():
+            set_scope(session, scope)
             yield session
 
     @asynccontextmanager
-    async def look(self) -> AsyncIterator[AsyncSession]:
+    async def look(self, *, scope: Scope | None = None) -> AsyncIterator[AsyncSession]:
         """For one SELECT: no transaction around it, two round trips to the database less."""
         async with AsyncSession(self._looker, expire_on_commit=False, autoflush=False) as session:
+            set_scope(session, scope)
             yield session
 
     async def ping(self) -> None:

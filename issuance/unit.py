@@ -22,6 +22,7 @@ from issuance.clients.schemas import Role
 from issuance.clock import china_date
 from issuance.outbox.repository import OutboxRepository
 from issuance.rules import Rules
+from issuance.scope import EVERYWHERE
 from issuance.services import Services
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -52,8 +53,11 @@ class Unit:
         application_id: str | None = None,
         outcome: str = "ok",
         detail: dict[str, Any] | None = None,
+        reason: str = "",
     ) -> None:
-        await AuditRepository(self.session).add(
+        """`reason`, at most 256 characters, is what a person gave as one: nothing personal, whoever reads the trail
+        sees it."""
+        await AuditRepository(self.session, self.services.audit_seal).add(
             at=self.now,
             actor=self.caller.client_id,
             clerk=self.caller.clerk,
@@ -63,6 +67,8 @@ class Unit:
             region=region,
             outcome=outcome,
             detail=detail or {},
+            place=self.caller.office,
+            reason=reason,
         )
 
     @property
@@ -94,7 +100,7 @@ async def open_unit(
 ) -> AsyncIterator[Unit]:
     """For a caller with one of `roles`. `act` names the request in the audit entry of a refusal."""
     now = services.clock()
-    transaction = services.database.transaction(is_reading=is_reading)
+    transaction = services.database.transaction(is_reading=is_reading, scope=caller.scope)
     async with _recording_refusals(services, caller, act, now), transaction as session:
         caller.demand(*roles)
         unit = Unit(session, services, caller, now)
@@ -109,13 +115,14 @@ async def _recording_refusals(services: Services, caller: Caller, act: str, now:
         yield
     except Exception as error:
         await record_refusal(
-            services.database,
+            services,
             error,
             at=now,
             actor=caller.client_id,
             clerk=caller.clerk,
             act=act,
             region=caller.region,
+            place=caller.office,
         )
         raise
 
@@ -164,7 +171,7 @@ def desk_for(*roles: Role) -> Callable[[Request], Awaitable[Desk]]:
 @asynccontextmanager
 async def system_unit(services: Services) -> AsyncIterator[Unit]:
     """For what nobody asks for at this moment: background jobs."""
-    async with services.database.transaction() as session:
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         unit = Unit(session, services, Caller(SYSTEM, frozenset()), services.clock())
         yield unit
     for callback in unit.after_commit:

@@ -44,7 +44,15 @@ def centre(url: str, client_id: str) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> Any:
-    """The JSON answer. Raises CommandError with the failure a problem document names."""
+    """The JSON answer. Raises what `answered` raises."""
+    return answered(client, method, path, **arguments).json()
+
+
+def answered(client: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:
+    """The answer to a request that succeeded.
+
+    Raises CommandError with the failure a problem document names; every refused field with rule and remedy.
+    """
     import httpx
 
     from cardlib.failures import FailureCode
@@ -54,10 +62,27 @@ def ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> Any:
     except httpx.TransportError as error:
         raise CommandError(FailureCode.SERVICE_UNREACHABLE, f"{client.base_url}: {error}") from None
     if answer.is_success:
-        return answer.json()
+        return answer
     problem = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
     code = FailureCode.__members__.get(problem.get("code", ""), FailureCode.INTERNAL)
-    raise CommandError(code, problem.get("detail") or f"status {answer.status_code}")
+    fields = "\n  ".join(map(_words, problem.get("fields") or ()))
+    raise CommandError(code, fields or problem.get("detail") or f"status {answer.status_code}")
+
+
+def every_page(client: httpx.Client, path: str, query: dict[str, Any]) -> list[Any]:
+    """The items of all pages."""
+    found: list[Any] = []
+    while True:
+        page = ask(client, "GET", path, params=query)
+        found += page["items"]
+        if page["next_cursor"] is None:
+            return found
+        query = query | {"cursor": page["next_cursor"]}
+
+
+def _words(field: dict[str, str]) -> str:
+    why, remedy = (f"{field[f'{part}_zh']} / {field[f'{part}_en']}" for part in ("text", "remedy"))
+    return f"{field['location']}: {why} [{field['reason']}] → {remedy}"
 
 
 # -- the centre -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from issuance.clients.repository import ClientRepository
 from issuance.clients.schemas import Role
 from issuance.input_rules import field_error
 from issuance.problems import ProblemError, bad_input
+from issuance.scope import EVERYWHERE, Scope, region_prefix
 
 if TYPE_CHECKING:
     from issuance.services import Services
@@ -25,12 +26,15 @@ _CLERK = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A proved client. `clerk` is what the client says about who sits at it."""
+    """A proved client. `clerk` is what the client says about who sits at it; of the console it is proved too, and
+    `office` is then the path of that clerk's office.
+    """
 
     client_id: str
     roles: frozenset[Role]
     region: str | None = None
     clerk: str = ""
+    office: str = ""
 
     def demand(self, *roles: Role) -> None:
         if self.roles.isdisjoint(roles):
@@ -38,12 +42,13 @@ class Caller:
 
     @property
     def region_prefix(self) -> str:
-        """What the regions this client serves begin with (GB/T 2260): a province covers its cities and districts."""
-        if self.region is None:
-            return ""
-        if self.region.endswith("0000"):
-            return self.region[:2]
-        return self.region[:4] if self.region.endswith("00") else self.region
+        """What the regions this client serves begin with."""
+        return region_prefix(self.region)
+
+    @property
+    def scope(self) -> Scope:
+        """What a session opened for this client may touch."""
+        return Scope.of(self.region, self.office)
 
     def demand_region(self, region: str, *, subject: str = "") -> None:
         if not region.startswith(self.region_prefix):
@@ -64,14 +69,14 @@ async def authenticate(request: Request, services: Services) -> Caller:
     body = await request.body()
     now = services.clock()  # only now: whoever holds the body open must not stop the assertion from expiring
     claimed = issuer_of(token)
-    async with services.database.look() as session:
+    async with services.database.look(scope=EVERYWHERE) as session:
         row = await ClientRepository(session).get(claimed)
     try:
         known = await _prove(request, services, token, body, row, now)
     except (ClientAuthError, ProblemError) as error:
         if services.unproved.allows("" if row is None else claimed, now):
             await record_refusal(
-                services.database,
+                services,
                 error,
                 at=now,
                 actor=claimed,

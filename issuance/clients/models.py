@@ -8,9 +8,10 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
 
-class ClientRow(Base):
+class ClientRow(RegionScoped, Base):
     __tablename__ = "clients"
     __table_args__ = (CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from cardlib.client_auth import check_public_jwk
 from cardlib.wire import Message, RegionCode
@@ -62,7 +63,10 @@ class ClientRegistration(Message):
     @field_validator("public_jwk")
     @classmethod
     def _is_ed25519(cls, value: dict[str, str]) -> dict[str, str]:
-        return check_public_jwk(value)
+        try:
+            return check_public_jwk(value)
+        except ValueError as error:
+            raise PydanticCustomError("public_jwk", "not an Ed25519 public key (JWK)") from error
 
 
 class ClientView(Message):

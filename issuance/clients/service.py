@@ -8,16 +8,20 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.audit.repository import AuditRepository
+from issuance.audit.seal import AuditSeal
 from issuance.clients.models import ClientRow
 from issuance.clients.repository import ClientRepository
 from issuance.clients.schemas import ClientRegistration, ClientView, Role
 from issuance.clock import Clock, system_clock
 from issuance.database import Database
 from issuance.problems import ProblemError
-from issuance.unit import Unit
+from issuance.scope import EVERYWHERE
+from issuance.unit import SYSTEM, Unit
 
 BOOTSTRAP_ACTOR = "console"
 """Actor of acts done on the server itself, without a client."""
+_OURS = frozenset({BOOTSTRAP_ACTOR, SYSTEM})
+"""Whom the trail and the rules of cards know as the service: nobody outside bears these names."""
 
 
 class ClientService:
@@ -36,7 +40,11 @@ class ClientService:
         else:
             self._unit.caller.demand_region(registration.region)
         row = await register_client(
-            self._unit.session, registration, now=self._unit.now, actor=self._unit.caller.client_id
+            self._unit.session,
+            registration,
+            now=self._unit.now,
+            actor=self._unit.caller.client_id,
+            seal=self._unit.services.audit_seal,
         )
         return view_of(row)
 
@@ -48,8 +56,6 @@ class ClientService:
         row = await self._clients.get(client_id)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such client", subject=subject)
-        if self._unit.caller.region is not None:
-            self._unit.caller.demand_region(row.region or "000000", subject=subject)
         if client_id == self._unit.caller.client_id:
             raise ProblemError("CONFLICT", "an operator cannot suspend itself; ask another one", subject=subject)
         await self._clients.set_status(client_id, "suspended")
@@ -69,9 +75,19 @@ def view_of(row: ClientRow) -> ClientView:
 
 
 async def register_client(
-    session: AsyncSession, registration: ClientRegistration, *, now: datetime, actor: str = BOOTSTRAP_ACTOR
+    session: AsyncSession,
+    registration: ClientRegistration,
+    *,
+    now: datetime,
+    actor: str = BOOTSTRAP_ACTOR,
+    seal: AuditSeal | None = None,
 ) -> ClientRow:
-    """Add a client; registering the same id with the same key again changes nothing. Raises CONFLICT otherwise."""
+    """Add a client; registering the same id with the same key again changes nothing. Raises CONFLICT otherwise.
+
+    Without a `seal` only on the server itself, where no key service is asked (`issuance.audit.sequencer`).
+    """
+    if registration.id in _OURS:
+        raise ProblemError("CONFLICT", "this id is the service's own", subject=f"client:{registration.id}")
     clients = ClientRepository(session)
     row = ClientRow(
         id=registration.id,
@@ -83,7 +99,7 @@ async def register_client(
         created_at=now,
     )
     if await clients.add(row):
-        await AuditRepository(session).add(
+        await AuditRepository(session, seal).add(
             at=now,
             actor=actor,
             clerk="",
@@ -127,7 +143,7 @@ async def bootstrap_client(
     )
     database = Database(database_url)
     try:
-        async with database.transaction() as session:
+        async with database.transaction(scope=EVERYWHERE) as session:
             return view_of(await register_client(session, registration, now=clock()))
     finally:
         await database.close()

@@ -88,6 +88,9 @@ class Rules(_Table):
     newborn_days: int = Field(ge=1, le=366, description="出生多少天内可联办 / days after birth to apply in")
     newborn_name_days: int = Field(ge=1, le=366, description="补登姓名期限，天 / days to register a newborn in")
     identity_wait_hours: int = Field(ge=1, le=720, description="身份核验等待，小时 / hours that a check may wait")
+    four_eyes: tuple[Literal["card.cancel", "holder.end", "stock.destroy", "number.change"], ...] = Field(
+        strict=False, description="须两人办理的事项 / acts that need a second clerk"
+    )
     fees_fen: Fees = Field(description="工本费，分 / fees in fen")
     photo: PhotoProfile = Field(description="相片规格 / photo profile")
 

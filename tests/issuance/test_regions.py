@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from cardlib.client_auth import ClientKey
+from cardlib.identity import card_number_check
 from simulators.portrait import Portrait
 from tests.issuance.conftest import REGION, Centre, application, atr, ok, refused, reset
 from tests.issuance.production import BatchDesk, roster
+from tests.issuance.staff import Staff
 from tests.issuance.test_collection import NAMED, NEWBORN
 
 ELSEWHERE = "130000"
@@ -17,24 +20,34 @@ DEPOT = f"depot-{REGION}"
 JWK = ClientKey.generate("x").public_jwk()
 UNLIMITED = {
     "GET /healthz",
+    "GET /v1/audit/head",  # fingerprints of the whole log, of nobody's entries
+    "GET /v1/audit/consistency",
     "GET /v1/catalog",
     "GET /metrics",  # counts without region
     "POST /v1/ecard-codes/validate",  # a card is honoured outside its province
     "POST /v1/photos",  # its region stands in the query, see test_photos
     "POST /v1/stock/days/{day}/close",  # of the places served
-    "POST /v1/production/cards/{card_number}/collect",  # see test_production
     "GET /v1/bank/reconciliations/{reconciliation_id}/differences",  # those of the regions served, see test_bank
     "POST /v1/hsm/basic-information",
     "POST /v1/hsm/authentications",  # to read; to write is refused, see test_hsm_route
     "POST /v1/hsm/debits",
     "POST /v1/hsm/debits/{number}/outcome",  # of the caller's own orders
 }
+TESTED_THERE = {
+    "POST /v1/progress",  # open to everybody, see test_progress
+    "POST /v1/person-files",  # see test_person_file
+    "POST /v1/person-searches",  # see test_privacy_jobs
+    "POST /v1/reveals",
+    *(f"GET /v1/{name}" for name in ("alerts", "alerts/{alert_id}", "charts/{name}.svg", "queues", "queues/{queue}")),
+    *(f"GET /v1/{name}" for name in ("statistics", "statistics/export", "statistics/stock")),  # see test_supervision
+    "POST /v1/alerts/{alert_id}/acknowledge",
+}
 
 
 @pytest.fixture
 async def beijing(centre: Centre) -> dict[str, str]:
     """A card, an open application with its session, stock and a terminal in Beijing; a client of Hebei looks on."""
-    await centre.register("hebei", ("operator", "terminal", "wallet"), ELSEWHERE)
+    await centre.register("hebei", ("operator", "terminal", "wallet", "bank"), ELSEWHERE)
     await centre.register("beijing", ("terminal",), REGION)
     await centre.stock(blanks=3, numbers=3)
     card = await centre.issue(1)
@@ -56,7 +69,16 @@ async def beijing(centre: Centre) -> dict[str, str]:
     desk = BatchDesk(centre)
     await desk.create()
     work = ok(await desk.upload("roster", roster(1)), 202)["job"]
+    entry = str(ok(await operator.get("/v1/audit", params={"subject": f"card:{card['card_number']}"}))[0]["id"])
+    staff = Staff(centre)
+    office = await staff.office("北京")
+    clerk = await staff.made("li", "collector", office="北京")
     return {
+        "entry_id": entry,
+        "office_id": str(office),
+        "clerk_id": clerk["clerk"]["id"],
+        "depot_id": DEPOT,
+        "blank": reset(1),
         "found_id": str(found["id"]),
         "message_id": message["message_id"],
         "place_id": "outlet-1",
@@ -74,108 +96,175 @@ async def beijing(centre: Centre) -> dict[str, str]:
     }
 
 
-async def test_every_route_refuses_or_hides_what_lies_elsewhere(centre: Centre, beijing: dict[str, str]) -> None:
+def _by_region() -> dict[str, dict[str, Any]]:
+    """What names the region itself."""
     client = {"id": "new", "name": "n", "roles": ["terminal"], "region": REGION, "public_jwk": JWK}
-    personalization = {"kind": "personalization", "atr": atr(2), "application_id": beijing["application_id"]}
-    bodies: dict[str, dict[str, Any]] = {
+    pin_card = {
+        "identification_code": f"{REGION}D1560000050000A1FFFFFFFF00",
+        "card_number": "A00000011",
+        "reset_information": reset(7),
+    }
+    return {
         "POST /v1/applications": application(3),
+        "POST /v1/newborns": NEWBORN,
+        "POST /v1/blanks": {"delivery": "d", "region": REGION, "reset_information": [reset(9)]},
+        "POST /v1/card-numbers": {"region": REGION, "body_from": "A0001000", "count": 1},
+        "POST /v1/stock/places": {"id": "outlet-2", "kind": "outlet", "name": "n", "region": REGION},
+        "POST /v1/offices": {"kind": "region", "region": REGION, "name_zh": "n"},
+        "POST /v1/production/batches": {"region": REGION},
+        "POST /v1/clients": client,
+        "POST /v1/bank/reconciliations": {},
+        "POST /v1/hsm/pin-commands": {"card": pin_card, "step": f"03|STK|{'A1' * 8}|8424000004||"},
+    }
+
+
+def _by_id(ids: dict[str, str]) -> dict[str, Any]:
+    """What names a thing, in the path or in the body."""
+    number, place = ids["card_number"], ids["place_id"]
+    session = {"session_id": ids["session_id"], "sequence": 1}
+    cards = {"place_id": ids["depot_id"], "cards": [ids["blank"]]}
+    found: dict[str, Any] = {
         "POST /v1/applications/{application_id}/write-off": {"reset_information": reset(2), "reason": "x"},
         "POST /v1/applications/{application_id}/reject": {"reason": "x"},
         "POST /v1/applications/{application_id}/photo": {"photo_id": "0" * 32},
         "POST /v1/applications/{application_id}/identity-check": {},
+        "POST /v1/applications/{application_id}/next-action": {"action": "resume"},
         "POST /v1/photos/{photo_id}/confirm": {"is_face_good": True},
-        "POST /v1/newborns": NEWBORN,
         "POST /v1/newborns/{newborn_id}/registration": NAMED,
-        "POST /v1/blanks": {"delivery": "d", "region": REGION, "reset_information": [reset(9)]},
-        "POST /v1/card-numbers": {"region": REGION, "body_from": "A0001000", "count": 1},
-        "POST /v1/card-numbers/changes": {"act": "void", "numbers": [beijing["card_number"]], "reason": "x"},
-        "POST /v1/stock/places": {"id": "outlet-2", "kind": "outlet", "name": "n", "region": REGION},
+        "POST /v1/card-numbers/changes": {"act": "void", "numbers": [number], "reason": "x"},
         "POST /v1/stock/places/{place_id}/close": {"version": 1, "reason": "x"},
-        "POST /v1/stock/transfers": {"from_place": DEPOT, "to_place": "outlet-1", "kind": "blank", "cards": [reset(3)]},
+        "POST /v1/stock/transfers": {"from_place": ids["depot_id"], "to_place": place, "kind": "blank"}
+        | {"cards": [ids["blank"]]},
         "POST /v1/stock/transfers/{transfer_id}/receipt": {"version": 1},
         "POST /v1/stock/transfers/{transfer_id}/settlement": {"version": 1, "outcome": "lost", "reason": "x"},
-        "POST /v1/stock/spoils": {"place_id": DEPOT, "kind": "blank", "cards": [reset(3)], "reason": "x"},
-        "POST /v1/stock/destructions": {"place_id": DEPOT, "cards": [reset(3)], "witnesses": ["a", "b"]},
-        "POST /v1/stock/returns": {"place_id": DEPOT, "cards": [reset(1)], "reason": "x"},
-        "POST /v1/stock/stocktakes": {"place_id": DEPOT, "kind": "blank", "cards": [], "reason": "x"},
-        "POST /v1/production/batches": {"region": REGION},
+        "POST /v1/stock/spoils": cards | {"kind": "blank", "reason": "x"},
+        "POST /v1/stock/destructions": cards | {"witnesses": ["a", "b"]},
+        "POST /v1/stock/returns": cards | {"reason": "x"},
+        "POST /v1/stock/stocktakes": cards | {"kind": "blank", "reason": "x"},
         "POST /v1/production/batches/{batch_id}/applications": {"version": 1, "applications": ["0" * 32]},
         "POST /v1/production/batches/{batch_id}/stages/{stage}/send": {"version": 1},
         "POST /v1/production/batches/{batch_id}/files/{stage}": {"name": "x"},
-        "POST /v1/production/batches/{batch_id}/hand-out": {"version": 1, "place_id": "outlet-1"},
+        "POST /v1/production/batches/{batch_id}/hand-out": {"version": 1, "place_id": place},
         "POST /v1/production/batches/{batch_id}/release": {"version": 1},
         "PUT /v1/production/files/{file_id}/parts/{number}": {},
         "POST /v1/production/files/{file_id}/complete": {},
         "POST /v1/production/jobs/{job_id}/resume": {},
-        "POST /v1/card-sessions": personalization,
-        "POST /v1/card-sessions/{session_id}/responses": {
-            "session_id": beijing["session_id"],
-            "sequence": 1,
-            "responses": ["9000"],
+        "POST /v1/production/cards/{card_number}/collect": {"place_id": place},
+        "POST /v1/card-sessions": {
+            "kind": "personalization",
+            "atr": atr(2),
+            "application_id": ids["application_id"],
         },
-        "POST /v1/card-sessions/{session_id}/print-reports": {
-            "session_id": beijing["session_id"],
-            "sequence": 1,
-            "job_id": "0" * 32,
-            "status": "printed",
-            "failure": None,
-        },
-        "POST /v1/applications/{application_id}/next-action": {"action": "resume"},
-        "POST /v1/clients": client,
+        "POST /v1/card-sessions/{session_id}/responses": session | {"responses": ["9000"]},
+        "POST /v1/card-sessions/{session_id}/print-reports": session
+        | {"job_id": "0" * 32, "status": "printed", "failure": None},
         "POST /v1/clients/{client_id}/suspend": {},
         "POST /v1/ecards/{ecard_no}/codes": {"scene": "payment"},
-        "POST /v1/hsm/pin-commands": {
-            "card": {
-                "identification_code": f"{REGION}D1560000050000A1FFFFFFFF00",
-                "card_number": "A00000011",
-                "reset_information": reset(7),
-            },
-            "step": f"03|STK|{'A1' * 8}|8424000004||",
-        },
+        "POST /v1/found-cards": {"card_number": number, "outlet": "x"},
+        "POST /v1/found-cards/{found_id}/hand-back": {},
+        "POST /v1/found-cards/{found_id}/destroy": {},
+        "POST /v1/outbox/{message_id}/retry": {},
+        "POST /v1/bank/notices": {"notice_id": "n", "card_number": number, "event": "lose"},
+        "POST /v1/offices/{office_id}/close": {},
+        "POST /v1/clerks": {"login": "new", "name": "n", "office_id": int(ids["office_id"]), "roles": ["collector"]},
+        "POST /v1/clerks/{clerk_id}/change": {"version": 1, "reason": "x"},
+        "POST /v1/clerks/{clerk_id}/reset": {},
+        "POST /v1/clerks/{clerk_id}/sessions/end": {},
     }
     card = "POST /v1/cards/{card_number}"
-    bodies |= {f"{card}/{act}": {} for act in ("enable", "release", "lock", "unlock", "cancel", "renewals", "account")}
-    bodies |= {
+    found |= {f"{card}/{act}": {} for act in ("enable", "release", "lock", "unlock", "cancel", "renewals", "account")}
+    found |= {
         f"{card}/loss": {"kind": "formal"},
         f"{card}/replacements": {"cause": "damaged"},
         f"{card}/holder": {"ethnic_group": "11"},
         f"{card}/holder-end": {"cause": "death"},
-        "POST /v1/found-cards": {"card_number": beijing["card_number"], "outlet": "x"},
-        "POST /v1/found-cards/{found_id}/hand-back": {},
-        "POST /v1/found-cards/{found_id}/destroy": {},
-        "POST /v1/outbox/{message_id}/retry": {},
-        "POST /v1/bank/reconciliations": {},
-        "POST /v1/bank/notices": {"notice_id": "n", "card_number": beijing["card_number"], "event": "lose"},
     }
-    lists = {"GET /v1/audit", "GET /v1/clients", "GET /v1/hsm/debits", "GET /v1/stock"}
-    reads = {
-        "GET /v1/photos/{photo_id}",
-        "GET /v1/photos/{photo_id}/image",
-        "GET /v1/newborns/{newborn_id}",
-    } | {"GET /v1/applications/{application_id}", "GET /v1/cards/{card_number}", "GET /v1/ecards/{ecard_no}"}
-    lists |= {"GET /v1/cards", "GET /v1/found-cards", "GET /v1/outbox", "GET /v1/bank/reconciliations"}
-    reads |= {"GET /v1/cards/{card_number}/history"}
-    lists |= {"GET /v1/applications/stuck", "GET /v1/card-numbers", "GET /v1/production/batches"}
-    lists |= {f"GET /v1/stock/{name}" for name in ("places", "transfers", "movements", "balance")}
     batch, file = "/v1/production/batches/{batch_id}", "/v1/production/files/{file_id}"
-    reads |= {f"GET {batch}", *(f"GET {batch}/{part}" for part in ("lines", "files", "jobs"))}
-    reads |= {f"GET {file}/parts/{{number}}", f"GET {file}/rejects"}
+    reads = {batch, *(f"{batch}/{part}" for part in ("lines", "files", "jobs"))}
+    reads |= {f"{file}/parts/{{number}}", f"{file}/rejects", "/v1/photos/{photo_id}", "/v1/photos/{photo_id}/image"}
+    reads |= {"/v1/newborns/{newborn_id}", "/v1/applications/{application_id}", "/v1/ecards/{ecard_no}"}
+    reads |= {"/v1/cards/{card_number}", "/v1/cards/{card_number}/history", "/v1/offices/{office_id}"}
+    reads |= {"/v1/clerks/{clerk_id}", "/v1/clerks/{clerk_id}/sessions", "/v1/audit/{entry_id}/proof"}
+    return found | dict.fromkeys(f"GET {path}" for path in reads)
+
+
+LISTS = {
+    "GET /v1/applications/stuck",
+    "GET /v1/approvals",
+    "GET /v1/audit",
+    "GET /v1/bank/reconciliations",
+    "GET /v1/card-numbers",
+    "GET /v1/cards",
+    "GET /v1/clerks",
+    "GET /v1/clients",
+    "GET /v1/found-cards",
+    "GET /v1/hsm/debits",
+    "GET /v1/offices",
+    "GET /v1/outbox",
+    "GET /v1/production/batches",
+    "GET /v1/stock",
+    *(f"GET /v1/stock/{name}" for name in ("places", "transfers", "movements", "balance")),
+}
+MISSING = {
+    "application_id": "0" * 32,
+    "batch_id": "1300002601050001",
+    "blank": reset(999),
+    "card_number": "E0000999" + card_number_check("E0000999"),
+    "clerk_id": "0" * 32,
+    "client_id": "nobody",
+    "depot_id": "depot-9",
+    "ecard_no": "0" * 32,
+    "entry_id": "9999999",
+    "file_id": "0" * 32,
+    "found_id": "999",
+    "job_id": "0" * 32,
+    "message_id": "0" * 32,
+    "newborn_id": "0" * 32,
+    "office_id": "999",
+    "photo_id": "0" * 32,
+    "place_id": "outlet-9",
+    "session_id": "0" * 32,
+    "transfer_id": "0" * 32,
+}
+
+
+async def test_every_route_is_sorted(centre: Centre) -> None:
+    """A new route says here how it keeps regions apart; those under /v1/staff are clerks' own, see test_staff_acts."""
     paths = centre.app.openapi()["paths"]
     routes = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
-    assert routes == bodies.keys() | lists | reads | UNLIMITED
+    clerks = {route for route in routes if route.split(" ")[1].startswith("/v1/staff")}
+    assert routes - clerks == _by_region().keys() | _by_id(MISSING).keys() | LISTS | UNLIMITED | TESTED_THERE
+
+
+async def test_what_lies_elsewhere_is_answered_like_what_is_not_there(centre: Centre, beijing: dict[str, str]) -> None:
     hebei = centre.as_("hebei")
-    for route in sorted(lists):
+    for route in sorted(LISTS):
         text = (await hebei.get(route.removeprefix("GET "))).text
-        seen = [secret for secret in (*beijing.values(), REGION, reset(1)) if len(secret) > 2 and secret in text]
+        seen = [secret for secret in (*beijing.values(), REGION, reset(1)) if len(secret) > 3 and secret in text]
         assert seen == [], route
-    for route in sorted(bodies.keys() | reads):
+    for route, body in sorted(_by_region().items()):
         method, path = route.split(" ")
         headers = {"Idempotency-Key": "from-elsewhere"}
-        place = path.format(stage="bank", number="0", **beijing)
-        answer = await hebei.request(method, place, headers=headers, json=bodies.get(route))
-        refused(answer, "CLIENT_FORBIDDEN", 403)
+        refused(await hebei.request(method, path, headers=headers, json=body), "CLIENT_FORBIDDEN", 403)
+    for route in sorted(_by_id(MISSING)):
+        elsewhere, missing = [await _ask(hebei, route, ids) for ids in (beijing, MISSING)]
+        assert elsewhere == missing, route
+        assert missing[0] == 404, route
     initialization = {"kind": "initialization", "atr": atr(3), "region": REGION}
     refused(await hebei.post("/v1/card-sessions", json=initialization), "CLIENT_FORBIDDEN", 403)
+
+
+async def _ask(client: httpx.AsyncClient, route: str, ids: dict[str, str]) -> tuple[int, str]:
+    """Status and body, in which the ids that were sent are blotted out."""
+    method, path = route.split(" ")
+    headers = {"Idempotency-Key": f"from-elsewhere-{ids['client_id']}"}
+    answer = await client.request(
+        method, path.format(stage="bank", number="0", **ids), headers=headers, json=_by_id(ids)[route]
+    )
+    text = answer.text
+    for value in ids.values():
+        text = text.replace(value, "…") if len(value) > 3 else text
+    return answer.status_code, text
 
 
 async def test_region_shows_its_own(centre: Centre, beijing: dict[str, str]) -> None:

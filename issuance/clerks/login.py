@@ -1,0 +1,310 @@
+"""Logging in, and what a clerk does to the own account: password, one-time codes.
+
+Everything that is wrong with a log-in gets the same answer after the same work: whether the name is known, the account
+locked or suspended, the password or the code wrong. The audit trail and the clerk's administrator see which it was.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from issuance.clerks import passwords
+from issuance.clerks.models import ClerkRow, ClerkSessionRow
+from issuance.clerks.sessions import CONSOLE, Need, SignedIn, csrf_of, end_sessions, needs_of, open_session
+from issuance.clients.auth import Caller
+from issuance.database import ROW_LOCK, forget
+from issuance.input_rules import field_error
+from issuance.problems import ProblemError, bad_input
+from issuance.scope import EVERYWHERE
+from issuance.sealing import SealedDataError
+from issuance.unit import Unit
+
+if TYPE_CHECKING:
+    from issuance.services import Services
+
+MAX_FAILURES = 5
+LOCKED = timedelta(minutes=15)
+MAX_TRIES_A_MINUTE = 20
+"""From one address."""
+ENROL = timedelta(minutes=10)
+SESSIONS_KEPT = timedelta(days=180)
+"""After their end, for the clerk's administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """`given`: what the method asks for, such as password and code. `address` and `agent` are shortened when kept."""
+
+    method: str
+    given: Mapping[str, str] = field(repr=False)
+    address: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """`clerk_id` None: nobody known. `step`: of the one-time code, which is spent by the log-in. `as_of`: when the
+    clerk had last been changed at that moment; who was changed since has to prove it again.
+    """
+
+    clerk_id: str | None
+    is_good: bool
+    step: int | None = None
+    as_of: datetime | None = None
+
+
+class LoginMethod(Protocol):
+    """One way to prove who one is. It reads, and changes nothing: failures are counted by `log_in`."""
+
+    name: str
+
+    async def prove(self, services: Services, attempt: LoginAttempt) -> Proof: ...
+
+
+class PasswordMethod:
+    """`login`, `password`, and `code` as soon as one-time codes are set up."""
+
+    name = "password"
+
+    async def prove(self, services: Services, attempt: LoginAttempt) -> Proof:
+        login = attempt.given.get("login", "").strip().lower()
+        async with services.database.look(scope=EVERYWHERE) as session:
+            row = await session.scalar(select(ClerkRow).where(ClerkRow.login == login))
+        is_good = await passwords.fits(attempt.given.get("password", ""), None if row is None else row.password_hash)
+        if row is None:
+            return Proof(None, is_good=False)
+        if row.sealed_totp is None:
+            return Proof(row.id, is_good, as_of=row.updated_at)
+        secret = services.sealer.unseal(row.sealed_totp, _context(row.id))["secret"]
+        step = passwords.step_of(secret, attempt.given.get("code", "").strip(), services.clock())
+        return Proof(row.id, is_good and step is not None, step, row.updated_at)
+
+
+METHODS: dict[str, LoginMethod] = {method.name: method for method in (PasswordMethod(),)}
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """`token` is the value of the session cookie."""
+
+    token: str = field(repr=False)
+    login: str
+    needs: frozenset[Need]
+
+    @property
+    def csrf(self) -> str:
+        return csrf_of(self.token)
+
+
+async def log_in(services: Services, attempt: LoginAttempt) -> LoggedIn:
+    """Raises LOGIN_REFUSED, and LOGIN_LIMITED for an address that tries too often."""
+    now = services.clock()
+    if not services.log_ins.allows(shortened(attempt.address), now):
+        raise ProblemError("LOGIN_LIMITED", "too many log-ins from this address")
+    proof = await METHODS[attempt.method].prove(services, attempt)
+    now = services.clock()
+    if proof.clerk_id is None:
+        if services.unproved.allows("", now):
+            await _note_stranger(services, now)
+        raise _refused()
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        row = await _locked(session, proof.clerk_id)
+        wrong = _wrong(row, proof, now)
+        unit = _unit(services, session, row, now)
+        if wrong:
+            _count_failure(row, now)
+            await unit.audit("clerk.log_in", f"clerk:{row.id}", region=row.region, outcome=wrong)
+        else:
+            made = await _open(unit, row, proof, attempt)
+    if wrong:
+        raise _refused()
+    return made
+
+
+def _wrong(row: ClerkRow, proof: Proof, now: datetime) -> str:
+    """Why not, in a word for the audit trail; empty when nothing is."""
+    if row.locked_until is not None and now < row.locked_until:
+        return "LOCKED"
+    if not proof.is_good or (proof.as_of is not None and proof.as_of != row.updated_at):
+        return "LOGIN_REFUSED"
+    if row.status != "active":
+        return "SUSPENDED"
+    if row.must_change and row.password_until is not None and row.password_until <= now:
+        return "PASSWORD_EXPIRED"
+    if proof.step is not None and proof.step <= row.totp_step:
+        return "CODE_USED"
+    return ""
+
+
+def _count_failure(row: ClerkRow, now: datetime) -> None:
+    if row.locked_until is not None and now < row.locked_until:
+        return
+    row.failed += 1
+    if row.failed >= MAX_FAILURES:
+        row.failed, row.locked_until = 0, now + LOCKED
+
+
+async def _open(unit: Unit, row: ClerkRow, proof: Proof, attempt: LoginAttempt) -> LoggedIn:
+    row.failed, row.locked_until = 0, None
+    row.totp_step = row.totp_step if proof.step is None else proof.step
+    await forget(unit.session, ClerkSessionRow, ClerkSessionRow.expires_at < unit.now - SESSIONS_KEPT)
+    token, session_id = open_session(
+        unit.session,
+        row,
+        method=attempt.method,
+        address=shortened(attempt.address),
+        agent=attempt.agent[:80],
+        now=unit.now,
+        hours=unit.services.settings.clerk_session_h,
+    )
+    await unit.audit(
+        "clerk.log_in", f"clerk:{row.id}", region=row.region, detail={"session": session_id, "method": attempt.method}
+    )
+    return LoggedIn(token, row.login, needs_of(row))
+
+
+async def log_out(services: Services, who: SignedIn) -> None:
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        now = services.clock()
+        await end_sessions(session, who.clerk_id, "log_out", now, only=who.session_id)
+        unit = Unit(session, services, who.caller, now)
+        await unit.audit("clerk.log_out", f"clerk:{who.clerk_id}", region=who.region)
+
+
+async def lock(services: Services, who: SignedIn) -> None:
+    """The session stays, and does nothing until `unlock`."""
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        now = services.clock()
+        mine = update(ClerkSessionRow).where(ClerkSessionRow.id == who.session_id, ClerkSessionRow.locked_at.is_(None))
+        await session.execute(mine.values(locked_at=now))
+        await Unit(session, services, who.caller, now).audit("clerk.lock", f"clerk:{who.clerk_id}", region=who.region)
+
+
+async def unlock(services: Services, who: SignedIn, password: str, address: str) -> None:
+    """Wrong passwords count as those of log-ins do. Raises LOGIN_REFUSED, LOGIN_LIMITED."""
+    if not services.log_ins.allows(shortened(address), services.clock()):
+        raise ProblemError("LOGIN_LIMITED", "too many log-ins from this address")
+    async with services.database.look(scope=EVERYWHERE) as session:
+        stored = await session.scalar(select(ClerkRow.password_hash).where(ClerkRow.id == who.clerk_id))
+    is_right = await passwords.fits(password, stored)
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        row, now = await _locked(session, who.clerk_id), services.clock()
+        wrong = _wrong(row, Proof(row.id, is_right and row.password_hash == stored), now)
+        if wrong:
+            _count_failure(row, now)
+        else:
+            row.failed, row.locked_until = 0, None
+            mine = update(ClerkSessionRow).where(ClerkSessionRow.id == who.session_id)
+            await session.execute(mine.values(locked_at=None, last_seen=now))
+        unit = Unit(session, services, who.caller, now)
+        await unit.audit("clerk.unlock", f"clerk:{row.id}", region=row.region, outcome=wrong or "ok")
+    if wrong:
+        raise _refused()
+
+
+async def change_password(services: Services, who: SignedIn, old: str, new: str) -> None:
+    """Ends the clerk's other sessions. Raises LOGIN_REFUSED for a wrong old one, INPUT_INVALID for a weak new one."""
+    passwords.demand_strong(new, who.login)
+    async with services.database.look(scope=EVERYWHERE) as session:
+        stored = await session.scalar(select(ClerkRow.password_hash).where(ClerkRow.id == who.clerk_id))
+    is_right = await passwords.fits(old, stored)
+    if is_right and await passwords.fits(new, stored):
+        raise bad_input(field_error("body.password", "password_same"))
+    hashed = await passwords.hash_password(new) if is_right else ""
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        row, now = await _locked(session, who.clerk_id), services.clock()
+        unit = Unit(session, services, who.caller, now)
+        is_right = is_right and row.password_hash == stored and not (row.locked_until and now < row.locked_until)
+        if is_right:
+            row.password_hash, row.must_change, row.password_until, row.updated_at = hashed, False, None, now
+            await end_sessions(session, row.id, "password", now, but=who.session_id)
+        else:
+            _count_failure(row, now)
+        outcome = "ok" if is_right else "LOGIN_REFUSED"
+        await unit.audit("clerk.change_password", f"clerk:{row.id}", region=row.region, outcome=outcome)
+    if not is_right:
+        raise _refused()
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """`uri` is drawn as a QR code, `secret` typed where that cannot be; `ticket` comes back with the first code."""
+
+    secret: str = field(repr=False)
+    uri: str = field(repr=False)
+    ticket: str = field(repr=False)
+
+
+def begin_codes(services: Services, who: SignedIn) -> Enrolment:
+    """Raises CONFLICT when one-time codes are set up: a lost device is an administrator's matter."""
+    _demand_none(who)
+    secret = passwords.new_secret()
+    until = (services.clock() + ENROL).timestamp()
+    ticket = services.sealer.seal({"secret": secret, "until": until}, f"clerk_codes:{who.session_id}")
+    uri = passwords.provisioning_uri(secret, who.login, "OneCard")
+    return Enrolment(secret, uri, urlsafe_b64encode(ticket).decode())
+
+
+async def confirm_codes(services: Services, who: SignedIn, ticket: str, code: str) -> None:
+    """Raises LOGIN_REFUSED for a ticket that is over and for a wrong code."""
+    _demand_none(who)
+    now = services.clock()
+    try:
+        kept = services.sealer.unseal(urlsafe_b64decode(ticket), f"clerk_codes:{who.session_id}")
+    except (SealedDataError, ValueError):
+        raise _refused() from None
+    step = passwords.step_of(kept["secret"], code.strip(), now)
+    if kept["until"] < now.timestamp() or step is None:
+        raise _refused()
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        row = await _locked(session, who.clerk_id)
+        if row.sealed_totp is not None:
+            raise ProblemError("CONFLICT", "one-time codes are set up already")
+        row.sealed_totp = services.sealer.seal({"secret": kept["secret"]}, _context(row.id))
+        row.totp_step, row.updated_at = step, now
+        await Unit(session, services, who.caller, now).audit("clerk.set_codes", f"clerk:{row.id}", region=row.region)
+
+
+def shortened(address: str) -> str:
+    """The network of an address: /24 of IPv4, /64 of IPv6."""
+    try:
+        bits = 24 if ipaddress.ip_address(address).version == 4 else 64
+        return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
+    except ValueError:
+        return ""
+
+
+def _demand_none(who: SignedIn) -> None:
+    if Need.CODE not in who.needs:
+        raise ProblemError("CONFLICT", "one-time codes are set up already")
+
+
+async def _locked(session: AsyncSession, clerk_id: str) -> ClerkRow:
+    return await session.get_one(ClerkRow, clerk_id, with_for_update=ROW_LOCK)
+
+
+def _unit(services: Services, session: AsyncSession, row: ClerkRow, now: datetime) -> Unit:
+    return Unit(session, services, Caller(CONSOLE, frozenset(), row.region, row.login, row.office), now)
+
+
+async def _note_stranger(services: Services, now: datetime) -> None:
+    """Without the name: a password may have been typed in its place."""
+    async with services.database.transaction(scope=EVERYWHERE) as session:
+        unit = Unit(session, services, Caller(CONSOLE, frozenset()), now)
+        await unit.audit("clerk.log_in", "clerk:unknown", region=None, outcome="LOGIN_REFUSED")
+
+
+def _refused() -> ProblemError:
+    return ProblemError("LOGIN_REFUSED")
+
+
+def _context(clerk_id: str) -> str:
+    return f"clerk_totp:{clerk_id}"

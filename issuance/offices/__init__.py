@@ -1,0 +1,1 @@
+"""The tree of regions, offices, bank outlets and depots that clerks belong to."""
