@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
+from issuance.audit.log import LogRepository
+from issuance.audit.report import fingerprints, prove_entry, prove_growth
 from issuance.audit.repository import AuditRepository
-from issuance.audit.schemas import AuditEntry
+from issuance.audit.schemas import AuditEntry, EntryProof, GrowthProof, LogState, SignedHead
 from issuance.database import MAX_ID, WITHOUT_NUL
+from issuance.problems import ProblemError
 from issuance.unit import OperatorUnit
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -25,11 +28,7 @@ async def read_audit(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[AuditEntry]:
     rows = await AuditRepository(unit.session).find(
-        subject=subject,
-        application_id=application_id,
-        before=before,
-        limit=limit,
-        region_prefix=unit.caller.region_prefix,
+        subject=subject, application_id=application_id, before=before, limit=limit
     )
     return [
         AuditEntry(
@@ -41,8 +40,36 @@ async def read_audit(
             subject=row.subject,
             application_id=row.application_id,
             region=row.region,
+            place=row.place,
             outcome=row.outcome,
+            reason=row.reason,
             detail=row.detail,
         )
         for row in rows
     ]
+
+
+@router.get("/head", summary="The last signed head of the audit log, and the fingerprints of the keys that sign heads")
+async def head(unit: OperatorUnit) -> LogState:
+    found = await LogRepository(unit.session).head()
+    return LogState(
+        head=None if found is None else SignedHead.model_validate(found), fingerprints=fingerprints(unit.services)
+    )
+
+
+@router.get("/{entry_id}/proof", summary="Prove that an entry stands in the log; `verifier.py` checks the answer")
+async def proof(unit: OperatorUnit, entry_id: Annotated[int, Path(ge=1, le=MAX_ID)]) -> EntryProof:
+    if not await AuditRepository(unit.session).is_visible(entry_id):
+        raise ProblemError("NOT_FOUND", "no such entry", subject=f"audit:{entry_id}")
+    return EntryProof.model_validate(await prove_entry(unit.services, unit.session, entry_id))
+
+
+@router.get("/consistency", summary="Prove that the log only grew between two signed heads")
+async def consistency(
+    unit: OperatorUnit,
+    first: Annotated[int, Query(ge=1, le=MAX_ID, description="Size of the older head")],
+    second: Annotated[
+        int | None, Query(ge=1, le=MAX_ID, description="Size of the newer one; without: the last")
+    ] = None,
+) -> GrowthProof:
+    return GrowthProof.model_validate(await prove_growth(unit.services, unit.session, first, second))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from issuance.audit.repository import AuditRepository
-from issuance.database import Database
 from issuance.logs import get_logger
 from issuance.problems import ProblemError, code_of
 
+if TYPE_CHECKING:
+    from issuance.services import Services
+
 MAX_UNPROVED_A_MINUTE = 10
+MAX_NAMES = 10_000
+"""So many names are counted at once; they may be addresses that anybody outside chooses."""
+_MINUTE = timedelta(minutes=1)
 log = get_logger("issuance.audit")
 
 
 async def record_refusal(
-    database: Database,
+    services: Services,
     error: Exception,
     *,
     at: datetime,
@@ -26,11 +32,12 @@ async def record_refusal(
     act: str,
     region: str | None,
     detail: dict[str, Any] | None = None,
+    place: str = "",
 ) -> None:
     """Never hides the refusal itself: a database that cannot take the entry is logged."""
     try:
-        async with database.transaction() as session:
-            await AuditRepository(session).add(
+        async with services.database.transaction() as session:
+            await AuditRepository(session, services.audit_seal).add(
                 at=at,
                 actor=actor,
                 clerk=clerk,
@@ -40,6 +47,7 @@ async def record_refusal(
                 region=region,
                 outcome=code_of(error).value,
                 detail=detail or {},
+                place=place,
             )
     except SQLAlchemyError as broken:
         log.error("refusal_not_audited", act=act, outcome=code_of(error).value, error=type(broken).__name__)
@@ -54,11 +62,27 @@ class MinuteLimit:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._counts: dict[str, tuple[datetime, int]] = {}
+        self._counts: OrderedDict[str, tuple[datetime, int]] = OrderedDict()  # by the beginning of the minute
+
+    @property
+    def names(self) -> int:
+        """How many are remembered, `MAX_NAMES` at most."""
+        return len(self._counts)
 
     def allows(self, name: str, now: datetime) -> bool:
         begun, count = self._counts.get(name, (now, 0))
-        if now - begun >= timedelta(minutes=1):
+        if now - begun >= _MINUTE:
+            del self._counts[name]
             begun, count = now, 0
+        if not count:
+            self._forget(now)
         self._counts[name] = (begun, count + 1)
         return count < self._limit
+
+    def _forget(self, now: datetime) -> None:
+        """Whose minute is over, and the oldest where there is no room: many addresses outdo a limit for each anyway."""
+        while self._counts:
+            begun, _ = next(iter(self._counts.values()))
+            if now - begun < _MINUTE and len(self._counts) < MAX_NAMES:
+                return
+            self._counts.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Queries over the audit trail: add and read, nothing else."""
+"""Queries over the audit trail: add and read, nothing else. `issuance.audit.log` has the tree over it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.audit.models import AuditRow
+from issuance.audit.seal import AuditSeal, stored_form
 
 
 class AuditRepository:
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, seal: AuditSeal | None = None) -> None:
+        """Without a `seal` for reading, and for clients that are registered on the server itself."""
         self._session = session
+        self._seal = seal
 
     async def add(
         self,
@@ -27,19 +30,23 @@ class AuditRepository:
         region: str | None,
         outcome: str,
         detail: dict[str, Any],
+        place: str = "",
+        reason: str = "",
     ) -> None:
-        row = AuditRow(
-            at=at,
-            actor=actor,
-            clerk=clerk,
-            act=act,
-            subject=subject,
-            application_id=application_id,
-            region=region,
-            outcome=outcome,
-            detail=detail,
-        )
-        self._session.add(row)
+        entry = {
+            "at": at,
+            "actor": actor,
+            "clerk": clerk,
+            "act": act,
+            "subject": subject,
+            "application_id": application_id,
+            "region": region,
+            "place": place,
+            "outcome": outcome,
+            "reason": reason,
+            "detail": detail,
+        }
+        self._session.add(AuditRow(**entry, seal=None if self._seal is None else self._seal.make(stored_form(entry))))
 
     async def find(
         self,
@@ -48,16 +55,20 @@ class AuditRepository:
         application_id: str | None,
         before: int | None,
         limit: int,
-        region_prefix: str = "",
+        clerk: str | None = None,
     ) -> list[AuditRow]:
-        """Newest first. With a prefix, entries without region are left out too."""
+        """Newest first, within the scope of the session."""
         query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
-        if region_prefix:
-            query = query.where(AuditRow.region.startswith(region_prefix))
         if subject is not None:
             query = query.where(AuditRow.subject == subject)
         if application_id is not None:
             query = query.where(AuditRow.application_id == application_id)
+        if clerk is not None:
+            query = query.where(AuditRow.clerk == clerk)
         if before is not None:
             query = query.where(AuditRow.id < before)
         return list(await self._session.scalars(query))
+
+    async def is_visible(self, entry_id: int) -> bool:
+        """Whether there is such an entry within the scope of the session."""
+        return await self._session.scalar(select(AuditRow.id).where(AuditRow.id == entry_id)) is not None

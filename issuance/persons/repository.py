@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from datetime import datetime
 
@@ -13,6 +14,8 @@ from issuance.persons.models import PersonRow
 from issuance.persons.schemas import PersonData
 from issuance.problems import ProblemError
 from issuance.sealing import Sealer
+
+_DOTS = frozenset("·•・‧∙⋅．.")
 
 
 class PersonRepository:
@@ -35,6 +38,7 @@ class PersonRepository:
         if row is None:
             raise ProblemError("CONFLICT", "this person is being recorded")
         row.sealed = self._seal(row.id, data)
+        row.name_index = name_index(self._sealer, data.name)
         row.updated_at = now
         await self._session.flush()
         return row
@@ -60,6 +64,12 @@ class PersonRepository:
 
     def _seal(self, person_id: str, data: PersonData) -> bytes:
         return self._sealer.seal(data.model_dump(), person_context(person_id))
+
+
+def name_index(sealer: Sealer, name: str) -> bytes:
+    """The same for every way a name may be typed: width and case of letters, spaces, kinds of middle dots."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return sealer.index("name", "".join(letter for letter in plain if letter not in _DOTS and not letter.isspace()))
 
 
 def person_context(person_id: str) -> str:
