@@ -36,6 +36,7 @@ from issuance.production.handling import HandlingService
 from issuance.production.schemas import BatchRequest, BatchView, FileView, HandOut, NewFile, Order
 from issuance.production.service import BatchService
 from issuance.production.states import Stage
+from issuance.scope import EVERYWHERE
 from issuance.services import Services
 from issuance.settings import Settings
 from issuance.stock.balance import BalanceService
@@ -342,7 +343,7 @@ class _Run:
     @asynccontextmanager
     async def _unit(self) -> AsyncIterator[Unit]:
         caller = Caller("bench", frozenset({Role.OPERATOR}))
-        async with self._services.database.transaction() as session:
+        async with self._services.database.transaction(scope=EVERYWHERE) as session:
             yield Unit(session, self._services, caller, self._services.clock())
 
 

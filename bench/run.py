@@ -12,8 +12,10 @@ from rich.console import Console
 from bench import (
     apdu,
     api,
+    audit,
     cards,
     chaos,
+    console,
     crypto,
     flows,
     fuzz,
@@ -48,7 +50,9 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         "chaos": chaos.measure,
         "issue": issue.measure,
         "api": api.measure,
+        "audit": audit.measure,
         "production": production.measure,
+        "console": console.measure,
         "soak": partial(soak.measure, seconds=seconds),
     }
     if only is not None and only not in parts:
@@ -60,11 +64,11 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         figures |= {name: measure().to_json() for name, measure in wanted.items()}
         print(json.dumps(figures, ensure_ascii=False, indent=2))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
+    terminal = Console(highlight=False)
+    if not terminal.is_terminal:
         # A file or a pipe has no width of its own, and 80 columns would break the tables.
-        console = Console(highlight=False, width=PIPE_WIDTH)
-    console.print(machine.line(), soft_wrap=True)
+        terminal = Console(highlight=False, width=PIPE_WIDTH)
+    terminal.print(machine.line(), soft_wrap=True)
     for measure in wanted.values():
         for table in measure().tables():
-            console.print(table)
+            terminal.print(table)
