@@ -10,7 +10,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from onecard_cli import ROOT, card, catalog, demo, develop, doctor, hsm, office_group, services, sim_police, up
+from onecard_cli import (
+    ROOT,
+    audit,
+    card,
+    catalog,
+    clerk,
+    demo,
+    develop,
+    doctor,
+    hsm,
+    office_group,
+    privacy,
+    services,
+    sim_police,
+    up,
+)
 
 HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
 
@@ -31,8 +46,11 @@ for name, group in (
     ("sim", sim_police.sim_app),
     ("issuance", services.issuance_app),
     ("office", office_group.office_app),
+    ("clerk", clerk.clerk_app),
     ("agent", services.agent_app),
     ("hsm", hsm.hsm_app),
+    ("audit", audit.audit_app),
+    ("privacy", privacy.privacy_app),
     ("catalog", catalog.catalog_app),
 ):
     app.add_typer(group, name=name)

@@ -54,7 +54,8 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            help="crypto, apdu, cards, flows, readers, ifd, wire, keys, fuzz, chaos, soak, production, issue, api"
+            help="crypto, apdu, cards, flows, readers, ifd, wire, keys, fuzz, chaos, soak, production, issue, api, "
+            "audit, console"
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="fuzz：每个对象的输入数 / inputs for each target")] = 1_000_000,

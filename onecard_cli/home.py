@@ -80,6 +80,10 @@ class Home:
     def database_url(self) -> str:
         return f"sqlite+aiosqlite:///{self.path / 'issuance.sqlite3'}"
 
+    def audit_heads(self, database_url: str) -> Path | None:
+        """Signed heads of the embedded database's audit log; for another database the setting names the file."""
+        return self.path / "audit-heads.jsonl" if database_url == self.database_url else None
+
     def client_key(self, client_id: str) -> Path:
         return self.path / "clients" / f"{client_id}.json"
 

@@ -76,6 +76,7 @@ def serve(
     from issuance.app import create_app
     from issuance.database import migrate
     from issuance.settings import Settings
+    from onecard_cli.audit import with_heads
     from onecard_cli.home import Home
     from onecard_cli.sim_bank import simulated_bank
 
@@ -84,6 +85,7 @@ def serve(
     given = {"host": host, "port": port, "database_url": database_url}
     given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = with_heads(home, settings)
     migrate(settings.database_url)
     listener = socket.socket(fileno=fd) if fd is not None else socket.create_server((settings.host, settings.port))
     listener.listen(512)

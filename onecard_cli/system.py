@@ -47,6 +47,11 @@ CLIENTS = {
 PR_SET_PDEATHSIG = 1
 
 
+def _unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def _die_with_parent() -> None:
     """Linux: a child of a killed parent gets SIGTERM; elsewhere nothing to do."""
     with contextlib.suppress(OSError, AttributeError):
@@ -173,6 +178,8 @@ class System:
         self.home.key_service().close()
         terminal_key = self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
+        agent_port = agent_port or _unused_port()  # pages of the console are told before the agent runs
+        self._environment["ONECARD_ISSUANCE_AGENT_URLS"] = json.dumps([f"http://127.0.0.1:{agent_port}"])
         with socket.create_server(("127.0.0.1", issuance_port)) as listener:
             self.issuance_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self.issuance = self._spawn("issuance", "issuance", "serve", "--fd", listener.fileno())
@@ -184,6 +191,7 @@ class System:
             "agent",
             *("agent", "run", "--profile", "counter", "--port", agent_port, "--ws-port", ws_port),
             *("--issuance-url", self.issuance_url, "--client-key", terminal_key),
+            *("--allow-origin", self.issuance_url),
             *("--psam-reader", PSAM_SLOT, "--readers", "pcsc" if self.use_pcsc else "vpcd"),
         )
         # Loads the database layer while both services come up.

@@ -30,6 +30,7 @@ def up(
     Example: ./onecard up --persona child-3.0
     """
     from onecard_cli.demo import has_pcsc
+    from onecard_cli.demo_staff import demo_staff, print_staff
     from onecard_cli.home import Home
     from onecard_cli.personas import persona_card
     from onecard_cli.system import System
@@ -37,8 +38,10 @@ def up(
     home = Home.default()
     ports = (_free(ISSUANCE_PORT), _free(AGENT_PORT), _free(WS_PORT))
     chip = persona_card(home, persona)
+    staff = demo_staff(home, REGION)
     with System(home, use_pcsc=not no_pcsc and has_pcsc(is_silent=False), region=chip.region, ports=ports) as system:
         system.plug(0, chip.card)
+        print(f"经办工作台 / console      {system.issuance_url}/console/")
         print(f"柜台页面 / counter page   {system.agent_url}/")
         print(f"终端服务 / agent API      {system.agent_url}/v1/info")
         print(f"驱动接口 / driver socket  {system.ws_url}")
@@ -47,6 +50,7 @@ def up(
             for name, value in system.pcscd.env.items():
                 print(f"读卡器   / readers       export {name}={value}")
         _stock(system, chip)
+        print_staff(staff)
         print("Ctrl-C 结束 / ends everything", flush=True)
         try:
             signal.pause()

@@ -1,0 +1,63 @@
+"""The console as an application of its own below `/console`: its pages are no part of the API's description."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from issuance.console import (
+    alerts,
+    applications,
+    approvals,
+    audit,
+    batch_files,
+    batches,
+    cards,
+    cases,
+    collect,
+    counter,
+    dashboard,
+    exchange,
+    found,
+    guard,
+    home,
+    locking,
+    login,
+    me,
+    offices,
+    person_files,
+    progress,
+    queues,
+    reviews,
+    search,
+    slip_pages,
+    staff,
+    stock,
+    stock_acts,
+)
+from issuance.console.page import HERE, ROOT
+from issuance.services import Services
+from onecard_ui import mount_static
+
+_COUNTER = (login, me, home, search, slip_pages, collect, applications, reviews, approvals, cards, counter)
+_BACK_OFFICE = (stock_acts, stock, batch_files, batches, found, exchange, offices, staff, audit)
+_WATCH = (locking, queues, cases, dashboard, alerts, person_files)
+_PAGES = (*_COUNTER, *_BACK_OFFICE, *_WATCH)
+
+
+def install(app: FastAPI, services: Services) -> None:
+    """Add `/console`, the citizens' `/progress` and `/static` to the service."""
+    console, public = _pages(services), _pages(services)
+    guard.install(console, guard.content_security_policy(" ".join(services.settings.agent_urls)))
+    guard.install(public, guard.content_security_policy(""), failure_page="site_failure.html")
+    for module in _PAGES:
+        console.include_router(module.router)
+    public.include_router(progress.router)
+    mount_static(app, HERE / "static")
+    app.mount(progress.ROOT, public)
+    app.mount(ROOT, console)
+
+
+def _pages(services: Services) -> FastAPI:
+    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    made.state.services = services
+    return made

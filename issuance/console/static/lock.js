@@ -1,0 +1,83 @@
+// The lock screen: covers the page after some minutes without a hand, and keeps what was being done.
+// The service locks the session at the same time, so that no other window shows anything either.
+
+const dialog = document.getElementById("lock");
+const password = document.getElementById("lock-password");
+const wrong = document.getElementById("lock-wrong");
+const others = new BroadcastChannel("onecard-lock");
+const LOOK_MS = 5000;
+const TELL_MS = 5000;
+let seen = Date.now();
+let told = 0;
+
+function send(path, body) {
+  const form = new URLSearchParams({ csrf: dialog.dataset.csrf, ...body });
+  return fetch(path, { method: "POST", headers: { Accept: "application/json" }, body: form });
+}
+
+function cover() {
+  if (dialog.open) return;
+  for (const open of document.querySelectorAll("dialog[open]")) open.close();
+  document.documentElement.dataset.locked = "";
+  wrong.textContent = "";
+  dialog.showModal();
+  password.focus();
+}
+
+function uncover() {
+  password.value = "";
+  seen = Date.now();
+  delete document.documentElement.dataset.locked;
+  dialog.close();
+}
+
+async function lock() {
+  cover();
+  others.postMessage("locked");
+  const response = await send("/console/lock", {}).catch(() => undefined);
+  if (response?.status === 401) location.reload(); // the session is over: to the log-in
+}
+
+async function unlock(event) {
+  event.preventDefault();
+  const response = await send("/console/unlock", { password: password.value }).catch(() => undefined);
+  if (response?.status === 204) {
+    uncover();
+    others.postMessage("unlocked");
+    return;
+  }
+  const problem = response ? await response.json() : {};
+  if (problem.code === "SESSION_ENDED") location.reload();
+  password.value = "";
+  wrong.textContent = response?.status === 429 ? dialog.dataset.limited : dialog.dataset.failed;
+  password.focus();
+}
+
+function touched() {
+  if (dialog.open) return;
+  seen = Date.now();
+  if (seen - told > TELL_MS) {
+    told = seen;
+    others.postMessage("seen");
+  }
+}
+
+function look() {
+  if (!dialog.open && Date.now() - seen > dialog.dataset.after * 1000) lock();
+}
+
+others.addEventListener("message", ({ data }) => {
+  if (data === "locked") cover();
+  else if (data === "unlocked" && dialog.open) uncover();
+  else seen = Date.now();
+});
+for (const name of ["keydown", "pointerdown", "pointermove", "wheel", "input"]) {
+  document.addEventListener(name, touched, { passive: true, capture: true });
+}
+dialog.addEventListener("cancel", (event) => event.preventDefault());
+dialog.querySelector("form").addEventListener("submit", unlock);
+document.getElementById("lock-now").addEventListener("submit", (event) => {
+  event.preventDefault();
+  lock();
+});
+setInterval(look, LOOK_MS);

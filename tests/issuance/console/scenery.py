@@ -1,0 +1,114 @@
+"""A centre in use, for pages that must not be empty: stock on its way, a batch with faults, questions that wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from issuance.audit.sequencer import sequence_due
+from simulators.production import Faults, bank
+from tests.issuance.conftest import REGION, Centre, ok, reset
+from tests.issuance.console.conftest import Console
+from tests.issuance.production import BatchDesk, roster
+
+DEPOT, OUTLET = f"depot-{REGION}", "hall-1"
+
+
+@dataclass
+class Scenery:
+    """Ids of what there is."""
+
+    card: str
+    card_number: str
+    waiting: str
+    transfer: str
+    short: str
+    batch: str
+    refused_file: str
+    bank_run: int
+    message: str
+    found: int
+    destroy: str
+    cancel: str
+    clerk: str
+    entry: int
+
+
+def _one(centre: Centre, query: str) -> str:
+    ((found,),) = centre.store.sql(query)
+    return str(found)
+
+
+async def furnish(console: Console) -> Scenery:
+    centre = console.centre
+    await centre.stock(blanks=40, numbers=400)
+    number = (await centre.issue(1))["card_number"]
+    card = _one(centre, "SELECT application_id FROM cards")
+    waiting = ok(await centre.apply(2), 201)["id"]
+    keeper = await console.log_in("kuguan")
+    await keeper.get("/console/stock/places/new")
+    await keeper.post("/console/stock/places/new", id=OUTLET, kind="outlet", name="示例办事大厅", region=REGION)
+    sent = []
+    for first in (11, 15):
+        await keeper.get("/console/stock/acts/send")
+        cards = "\n".join(reset(serial) for serial in range(first, first + 4))
+        await keeper.post("/console/stock/acts/send", from_place=DEPOT, to_place=OUTLET, kind="blank", cards=cards)
+        sent.append(keeper.path.rpartition("/")[2])
+    await keeper.post(f"/console/stock/transfers/{sent[1]}/receive", cards=f"{reset(15)} {reset(16)} {reset(17)}")
+    await keeper.get("/console/stock/acts/spoil")
+    await keeper.post("/console/stock/acts/spoil", place_id=DEPOT, kind="blank", cards=reset(20), reason="芯片裂了")
+    await keeper.get("/console/stock/acts/destroy")
+    await keeper.post(
+        "/console/stock/acts/destroy", place_id=DEPOT, cards=reset(20), why="裂损，不能再用",
+        first_witness="li.si", second_witness="wang.wu",
+    )  # fmt: skip
+    issuer = await console.log_in("faka")
+    await issuer.get(f"/console/cards/{card}/acts/cancel")
+    await issuer.post(f"/console/cards/{card}/acts/cancel", why="持卡人书面申请注销")
+    await issuer.get("/console/found")
+    await issuer.post("/console/found", card_number=number, outlet="hall-3")
+    batch, refused_file = await _batch(centre)
+    _bank_and_outbox(centre, number)
+    await sequence_due(centre.app.state.services)
+    return Scenery(
+        card=card,
+        card_number=number,
+        waiting=waiting,
+        transfer=sent[0],
+        short=sent[1],
+        batch=batch,
+        refused_file=refused_file,
+        bank_run=2,
+        message="d" * 32,
+        found=int(_one(centre, "SELECT id FROM found_cards")),
+        destroy=_one(centre, "SELECT id FROM clerk_approvals WHERE act = 'stock.destroy'"),
+        cancel=_one(centre, "SELECT id FROM clerk_approvals WHERE act = 'card.cancel'"),
+        clerk=_one(centre, "SELECT id FROM clerks WHERE login = 'faka'"),
+        entry=int(_one(centre, "SELECT max(id) FROM audit_entries WHERE act = 'stock.send'")),
+    )
+
+
+async def _batch(centre: Centre) -> tuple[str, str]:
+    """At the bank's return, with failed and refused lines."""
+    desk = BatchDesk(centre)
+    await desk.create()
+    await desk.take("roster", roster(24))
+    data, _ = await desk.answered("bank", bank(), Faults(failed=0.1, bad=0.1, missing=0.1))
+    file = await desk.take("bank", data)
+    return desk.id, file["id"]
+
+
+def _bank_and_outbox(centre: Centre, number: str) -> None:
+    at = "2026-01-05 02:00:00.000000"
+    names = "id, day, state, attempts, lease_until, compared, differences, started_at, ended_at"
+    for run, day, differences in ((1, "2026-01-04", 0), (2, "2026-01-05", 1)):
+        values = f"{run}, '{day}', 'done', 1, '{at}', 1204, {differences}, '{at}', '{at}'"
+        centre.store.sql(f"INSERT INTO bank_reconciliations ({names}) VALUES ({values})")
+    centre.store.sql(
+        "INSERT INTO bank_differences (reconciliation_id, card_number, region, ours, theirs, resolution, at) "
+        f"VALUES (2, '{number}', '{REGION}', 'lost', 'active', 'resend:lose', '{at}')"
+    )
+    centre.store.sql(
+        "INSERT INTO outbox_messages (message_id, topic, key, region, state, attempts, next_try_at, reason, owner, "
+        f"created_at, updated_at) VALUES ('{'d' * 32}', 'bank.lose', 'bank:{number}', '{REGION}', 'dead', 3, '{at}', "
+        f"'refused:closed', 'faka', '{at}', '{at}')"
+    )
