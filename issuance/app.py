@@ -20,25 +20,38 @@ from issuance.applications import endpoints as applications
 from issuance.applications.payments import FeeSystem
 from issuance.audit import endpoints as audit
 from issuance.audit.refusals import MAX_UNPROVED_A_MINUTE, MinuteLimit
+from issuance.audit.seal import AuditSeal
 from issuance.bank import endpoints as bank_link
 from issuance.bank.link import BankLink, HttpBank
 from issuance.bank.receiver import BankReceiver
 from issuance.cards import endpoints as cards
 from issuance.catalog import endpoints as catalog_endpoints
+from issuance.clerks import endpoints as clerks
+from issuance.clerks import staff_endpoints as staff
+from issuance.clerks.login import MAX_TRIES_A_MINUTE
+from issuance.clerks.staff_endpoints import STAFF
 from issuance.clients import endpoints as clients
 from issuance.clock import Clock, system_clock
+from issuance.console import app as console
 from issuance.database import Database
 from issuance.ecards import endpoints as ecards
+from issuance.examples import restore_nulls
 from issuance.hsm_route import endpoints as hsm_route
 from issuance.hsm_route.service import MAX_USES_A_MINUTE
 from issuance.identity.adapters import IdentityCheck, identity_check
 from issuance.metrics import Metrics
 from issuance.middleware import RequestMiddleware
 from issuance.newborns import endpoints as newborns
+from issuance.offices import endpoints as offices
 from issuance.outbox import endpoints as outbox
 from issuance.outbox.delivery import NoticeLog, Receiver
+from issuance.person_file import endpoints as person_file
 from issuance.photos import endpoints as photos
+from issuance.privacy import endpoints as privacy
+from issuance.privacy.service import MAX_REVEALS_A_MINUTE
 from issuance.production import endpoints as production
+from issuance.progress import endpoints as progress
+from issuance.progress.service import MOST_A_MINUTE
 from issuance.rules import load_rules
 from issuance.sealing import Sealer, ensure_seal_keys
 from issuance.services import Services
@@ -47,6 +60,8 @@ from issuance.sessions.runner import RunnerCache
 from issuance.settings import Settings
 from issuance.stock import endpoints as stock
 from issuance.stock import movement_endpoints as stock_movements
+from issuance.supervision import endpoints as supervision
+from issuance.supervision.rules import alert_rules
 from issuance.tasks import running
 
 TITLE = "OneCard issuance"
@@ -62,14 +77,21 @@ _DOMAINS = (
     stock_movements,
     production,
     clients,
+    offices,
+    clerks,
+    staff,
     audit,
+    privacy,
     hsm_route,
     photos,
     newborns,
+    supervision,
+    person_file,
+    progress,
     catalog_endpoints,
     operations,
 )
-_OPEN_PATHS = frozenset({"/healthz", "/v1/catalog"})
+_OPEN_PATHS = frozenset({"/healthz", "/v1/catalog", "/v1/progress"})
 
 
 def create_app(
@@ -105,6 +127,7 @@ def create_app(
     )
     for module in _DOMAINS:
         app.include_router(module.router)
+    console.install(app, services)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -120,6 +143,7 @@ def create_services(
 ) -> Services:
     """What requests and background jobs share; to be closed by `close_services`."""
     ensure_seal_keys(keys)
+    alert_rules(settings.alerts_path)  # a wrong file is told now, not by a job in the background
     if bank is None and settings.bank_url is not None:
         token = None if settings.bank_token is None else settings.bank_token.get_secret_value()
         bank = HttpBank(settings.bank_url, clock, token=token)
@@ -133,6 +157,8 @@ def create_services(
         settings=settings,
         keys=keys,
         sealer=Sealer(keys),
+        audit_seal=AuditSeal(keys),
+        reveals=MinuteLimit(MAX_REVEALS_A_MINUTE),
         database=Database(settings.database_url, timeout_s=settings.database_timeout_s),
         rules=load_rules(settings.rules_path),
         catalog=load_catalog(settings.catalog_path) if catalog is None else catalog,
@@ -140,6 +166,8 @@ def create_services(
         metrics=Metrics(),
         runners=RunnerCache(),
         unproved=MinuteLimit(MAX_UNPROVED_A_MINUTE),
+        log_ins=MinuteLimit(MAX_TRIES_A_MINUTE),
+        progress=MinuteLimit(MOST_A_MINUTE),
         transactions=transaction_keys(keys),
         hsm_uses=MinuteLimit(MAX_USES_A_MINUTE),
         bank=bank,
@@ -163,13 +191,20 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     components = schema.setdefault("components", {})
     model = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     components["schemas"] |= model.pop("$defs", {}) | {"Problem": model}
+    restore_nulls(components["schemas"])
     components["securitySchemes"] = {
         "clientAssertion": {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "One Ed25519-signed assertion per request, see cardlib.client_auth",
-        }
+        },
+        "clerkSession": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "__Host-onecard",
+            "description": "Session of a clerk; whatever changes something needs the header X-CSRF-Token too",
+        },
     }
     problem = {
         "description": "Problem details (RFC 9457)",
@@ -187,7 +222,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             operation["responses"]["default"] = problem
             if "422" in operation["responses"]:
                 operation["responses"]["422"] = problem
-            if path not in _OPEN_PATHS:
+            if path.startswith(STAFF):
+                operation["security"] = [{"clerkSession": []}]
+            elif path not in _OPEN_PATHS:
                 operation["security"] = [{"clientAssertion": []}]
                 operation.setdefault("parameters", []).append(clerk)
     for unused in ("HTTPValidationError", "ValidationError"):

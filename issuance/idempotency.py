@@ -49,7 +49,7 @@ async def once(
     unit: Unit,
     response: Response,
     scope: str,
-    key: str,
+    key: str | None,
     request: BaseModel,
     answer_type: type[Answer],
     make: Callable[[], Awaitable[Answer]],
@@ -59,12 +59,16 @@ async def once(
 ) -> Answer:
     """Run `make` the first time; afterwards, at most until `expires_at`, return what it returned.
 
+    Without a key `make` runs every time.
     `recheck` raises when the kept answer must not be given any more.
 
     The key is claimed before `make` runs, in the same transaction: a second request either waits for the first
     to commit or finds its answer. A refusal rolls the claim back, so the request may be tried again.
     """
-    identity = (unit.caller.client_id, scope, key)
+    if key is None:
+        return await make()
+    who = f"{unit.caller.client_id}/{unit.caller.clerk}" if unit.caller.office else unit.caller.client_id
+    identity = (who, scope, key)
     digest = hashlib.sha256(request.model_dump_json().encode()).digest()
     context = "kept_answers:" + "/".join(identity)
     await forget(unit.session, KeptAnswerRow, KeptAnswerRow.expires_at <= unit.now)

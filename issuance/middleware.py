@@ -20,7 +20,9 @@ from issuance.problems import ProblemError, code_of, response_for
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
 )
+"""Where the answer does not bear them itself."""
 log = get_logger("issuance.http")
 
 
@@ -80,9 +82,9 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
-                if all(name.lower() != b"cache-control" for name, _ in message["headers"]):
-                    message["headers"].append((b"cache-control", b"no-store"))
+                given = {name.lower() for name, _ in message["headers"]}
+                added = [header for header in _HEADERS if header[0] not in given]
+                message["headers"] = [*message["headers"], *added, (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
@@ -90,7 +92,7 @@ class RequestMiddleware:
                 raise BodyTooLargeError(self._body_limit)
             await self._app(scope, limited_receive, marked_send)
         except Exception as error:
-            _log_unexpected(error, request_id)
+            log_unexpected(error, request_id)
             if status:
                 raise
             await response_for(error)(scope, receive, marked_send)
@@ -120,7 +122,7 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
-def _log_unexpected(error: Exception, request_id: str) -> None:
+def log_unexpected(error: Exception, request_id: str) -> None:
     """Type and places only: an exception's words may quote what a person sent."""
     if code_of(error) is not FailureCode.INTERNAL:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from issuance.applications.models import ApplicationRow, ApplicationStepRow, PaymentRow, ReturnRow
-from issuance.audit.models import AuditRow
+from issuance.audit.models import AuditRow, HeadRow, LeafRow, NodeRow, PendingRow
 from issuance.bank.models import AccountRow, BankNoticeRow, DifferenceRow, ReconciliationRow
 from issuance.cards.models import (
     CardEventRow,
@@ -14,15 +14,20 @@ from issuance.cards.models import (
     RewriteRow,
     SuccessionRow,
 )
+from issuance.clerks.models import ApprovalRow, ClerkRow, ClerkSessionRow
 from issuance.clients.models import ClientRow, UsedAssertionRow
 from issuance.ecards.models import EcardCodeRow, EcardRow
 from issuance.hsm_route.models import DebitOrderRow
 from issuance.idempotency import KeptAnswerRow
 from issuance.newborns.models import NewbornRow
+from issuance.offices.models import OfficeRow
 from issuance.outbox.models import OutboxRow
 from issuance.persons.models import PersonRow
 from issuance.photos.models import PhotoRow
+from issuance.privacy.models import PrivacyJobRow
 from issuance.production.models import BatchRow, EntryRow, FileRow, JobRow, LineRow, PartRow, RejectRow
+from issuance.progress.models import ProgressTryRow
+from issuance.reviews.models import ReviewRow
 from issuance.sessions.models import CardSessionRow, ExchangeRow
 from issuance.stock.models import (
     BlankRow,
@@ -33,11 +38,16 @@ from issuance.stock.models import (
     PlaceRow,
     TransferRow,
 )
+from issuance.supervision.models import AlertEventRow, AlertRoundRow, AlertRow
 
 __all__ = [
     "AccountRow",
+    "AlertEventRow",
+    "AlertRoundRow",
+    "AlertRow",
     "ApplicationRow",
     "ApplicationStepRow",
+    "ApprovalRow",
     "AuditRow",
     "BankNoticeRow",
     "BatchRow",
@@ -46,6 +56,8 @@ __all__ = [
     "CardNumberRow",
     "CardRow",
     "CardSessionRow",
+    "ClerkRow",
+    "ClerkSessionRow",
     "ClientRow",
     "CountRow",
     "DebitOrderRow",
@@ -56,23 +68,31 @@ __all__ = [
     "ExchangeRow",
     "FileRow",
     "FoundCardRow",
+    "HeadRow",
     "JobRow",
     "KeptAnswerRow",
+    "LeafRow",
     "LedgerItemRow",
     "LedgerRow",
     "LineRow",
     "NewbornRow",
+    "NodeRow",
+    "OfficeRow",
     "OutboxRow",
     "PartRow",
     "PaymentRow",
+    "PendingRow",
     "PersonEndRow",
     "PersonRow",
     "PhotoRow",
     "PlaceRow",
+    "PrivacyJobRow",
+    "ProgressTryRow",
     "ReconciliationRow",
     "RejectRow",
     "RetiredChipRow",
     "ReturnRow",
+    "ReviewRow",
     "RewriteRow",
     "SuccessionRow",
     "TransferRow",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hsm.api import KeyService
 from hsm.transactions import TransactionKeys
 from issuance.audit.refusals import MinuteLimit
+from issuance.audit.seal import AuditSeal
 from issuance.clock import Clock
 from issuance.database import Database
 from issuance.metrics import Metrics
@@ -31,6 +32,8 @@ class Services:
     settings: Settings
     keys: KeyService
     sealer: Sealer
+    audit_seal: AuditSeal
+    reveals: MinuteLimit
     database: Database
     rules: RuleBook
     catalog: Catalog
@@ -38,6 +41,8 @@ class Services:
     metrics: Metrics
     runners: RunnerCache
     unproved: MinuteLimit
+    log_ins: MinuteLimit
+    progress: MinuteLimit
     transactions: TransactionKeys
     hsm_uses: MinuteLimit
     bank: BankLink | None

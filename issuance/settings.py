@@ -18,6 +18,12 @@ class Settings(BaseSettings):
     `tasks_pause_s`: seconds between two rounds of the background jobs, 0 runs none. `reconcile_hour` is China time.
     `identity_url` asks the public-security service, signed with the client key file `identity_key_path`; without it
     only invented people can be checked.
+    `clerk_idle_min` ends a clerk's session that nobody uses, `clerk_session_h` every one; pages lock after
+    `clerk_lock_min` without a key or a hand; `approval_keep_h`: how long an act waits for a second clerk.
+    `alerts_path` names another file of alert rules; they are looked at every `alerts_pause_s` seconds.
+    `agent_urls`: where pages of the console find the agent of the computer they are shown on; the first that answers.
+    `audit_heads_path`: file that signed heads of the audit log are appended to; `audit_wait_s`: an entry that waits
+    longer for its place in the log is a fault.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).
     """
 
@@ -51,3 +57,12 @@ class Settings(BaseSettings):
     identity_key_path: Path | None = None
     identity_timeout_s: float = Field(default=3.0, gt=0, le=60)
     identity_pause_s: int = Field(default=60, ge=1)
+    audit_heads_path: Path | None = None
+    audit_wait_s: int = Field(default=300, ge=1)
+    alerts_path: Path | None = None
+    alerts_pause_s: int = Field(default=60, ge=1)
+    agent_urls: tuple[str, ...] = ("http://127.0.0.1:12343",)
+    clerk_idle_min: int = Field(default=15, ge=1, le=240)
+    clerk_lock_min: int = Field(default=10, ge=1, le=60)
+    clerk_session_h: int = Field(default=10, ge=1, le=24)
+    approval_keep_h: int = Field(default=72, ge=1)

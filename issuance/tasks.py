@@ -11,13 +11,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from issuance.audit.sequencer import sequence_due
 from issuance.bank.reconciliation import reconcile_daily
 from issuance.cards.jobs import mark_overdue_found_cards, release_temporary_losses
 from issuance.identity.service import recheck_waiting
 from issuance.logs import get_logger
 from issuance.outbox.delivery import deliver_due
+from issuance.privacy.reseal import fill_name_index, reseal_due
+from issuance.privacy.retention import forget_due
 from issuance.production.jobs import run_round
 from issuance.services import Services
+from issuance.supervision.alerts import evaluate_alerts
 
 log = get_logger("issuance.tasks")
 
@@ -37,6 +41,11 @@ JOBS: tuple[Job, ...] = (
     Job("recheck_identities", recheck_waiting),
     Job("deliver_outbox", deliver_due),
     Job("production", run_round),
+    Job("evaluate_alerts", evaluate_alerts),
+    Job("sequence_audit", sequence_due),
+    Job("fill_name_index", fill_name_index),
+    Job("reseal", reseal_due),
+    Job("forget", forget_due),
 )
 
 

@@ -38,7 +38,7 @@ _ACTIONS: Final[dict[Step, tuple[NextAction, ...]]] = {
 _SPOILED = (_A.REPRINT, _A.CONFIRM_PRINT, *_WITH_CARD)
 """A job that the printer has given up is not taken up again under its number."""
 _OPERATORS_ONLY = frozenset({_A.REJECT, _A.SETTLE_BY_HAND, _A.WRITE_OFF_FINAL})
-_WORDS: Final = {
+WORDS: Final = {
     _A.ASK_REGISTER: ("再问一次公安登记", "Ask the population register again"),
     _A.RETRY_PAYMENT: ("再通知一次收费系统", "Tell the fee system again"),
     _A.SETTLE_BY_HAND: ("已在收费系统里人工处理好", "It was settled by hand in the fee system"),
@@ -162,7 +162,7 @@ class StuckCases:
             deadline=row.case_deadline,
             is_overdue=row.case_deadline <= self._unit.now,
             actions=[
-                ActionView(action=action, text_zh=_WORDS[action][0], text_en=_WORDS[action][1])
+                ActionView(action=action, text_zh=WORDS[action][0], text_en=WORDS[action][1])
                 for action in actions_of(row)
             ],
         )
@@ -170,8 +170,15 @@ class StuckCases:
 
 def actions_of(row: ApplicationRow) -> tuple[NextAction, ...]:
     """What can be done about the case of an application, stuck or still in its time; nothing where there is none."""
-    if row.case_step is None:
-        return ()
-    if row.case_step == Step.PRINT and row.case_reason == FailureCode.PRINT_FAILED:
+    return () if row.case_step is None else _offered(Step(row.case_step), row.case_reason)
+
+
+def next_action_of(step: str, reason: str | None) -> NextAction:
+    """What helps mostly against a case of this step; REJECT where nothing else is offered."""
+    return next(iter(_offered(Step(step), reason)), NextAction.REJECT)
+
+
+def _offered(step: Step, reason: str | None) -> tuple[NextAction, ...]:
+    if step is Step.PRINT and reason == FailureCode.PRINT_FAILED:
         return _SPOILED
-    return _ACTIONS.get(Step(row.case_step), ())
+    return _ACTIONS.get(step, ())

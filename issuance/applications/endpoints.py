@@ -13,7 +13,7 @@ from issuance.applications.schemas import (
     WriteOff,
 )
 from issuance.applications.service import ApplicationService
-from issuance.idempotency import RequiredKey, once
+from issuance.idempotency import OptionalKey, RequiredKey, once
 from issuance.identity.service import ask_register, check_again, record_answer
 from issuance.unit import CounterDesk, CounterUnit, OperatorUnit, RecordedCounterUnit
 
@@ -66,5 +66,10 @@ async def write_off(
 
 
 @router.post("/{application_id}/reject", summary="Refuse an application that has no card yet")
-async def reject(application_id: ApplicationId, order: Reason, unit: OperatorUnit) -> ApplicationView:
-    return await ApplicationService(unit).reject(application_id, order.reason)
+async def reject(
+    application_id: ApplicationId, order: Reason, unit: OperatorUnit, response: Response, key: OptionalKey = None
+) -> ApplicationView:
+    async def make() -> ApplicationView:
+        return await ApplicationService(unit).reject(application_id, order.reason)
+
+    return await once(unit, response, f"reject:{application_id}", key, order, ApplicationView, make)

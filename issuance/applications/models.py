@@ -8,17 +8,20 @@ from sqlalchemy import Boolean, CheckConstraint, Date, ForeignKey, Index, LargeB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import AcceptedElsewhere
 
 _OPEN = text("state NOT IN ('enabled', 'rejected', 'written_off')")
 _OPEN_CASE = text("case_step IS NOT NULL")
+_ENDED = text("ended_at IS NOT NULL")
 
 
-class ApplicationRow(Base):
+class ApplicationRow(AcceptedElsewhere, Base):
     """`reset_information`, `card_number` and the dates are set together when blank and number are reserved.
 
-    `accepted_region` is where the application was handed in, null for the issuing region itself; `sealed_parties`
-    holds guardian, agent and postal address. `case_*` tell who is to finish the step that was begun and is not done,
-    until when, and, once it is stuck, the FailureCode why.
+    `accepted_region` is where the application was handed in, null for the issuing region itself; `office` is the path
+    of the office that took it in, `receipt_number` (受理号) what the applicant holds. `sealed_parties` holds guardian,
+    agent and postal address. `ended_at` is when it reached a final state. `case_*` tell who is to finish the step that
+    was begun and is not done, until when, and, once it is stuck, the FailureCode why.
     """
 
     __tablename__ = "applications"
@@ -29,12 +32,39 @@ class ApplicationRow(Base):
             name="state",
         ),
         Index("uq_applications_open_person", "person_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
-        Index("ix_applications_case", "case_deadline", "id", sqlite_where=_OPEN_CASE, postgresql_where=_OPEN_CASE),
+        Index(
+            "ix_applications_case",
+            "case_deadline",
+            "id",
+            "region",
+            "office",
+            "case_reason",
+            "case_step",
+            sqlite_where=_OPEN_CASE,
+            postgresql_where=_OPEN_CASE,
+        ),
+        Index(
+            "ix_applications_open", "state", "created_at", "id", "region", sqlite_where=_OPEN, postgresql_where=_OPEN
+        ),
+        Index("uq_applications_receipt_number", "receipt_number", unique=True),
+        Index("ix_applications_created", "created_at", "region", "office"),
+        Index(
+            "ix_applications_ended",
+            "ended_at",
+            "region",
+            "state",
+            "office",
+            "created_at",
+            sqlite_where=_ENDED,
+            postgresql_where=_ENDED,
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     person_id: Mapped[str] = mapped_column(ForeignKey("persons.id"), index=True)
     region: Mapped[str] = mapped_column(String(6))
+    office: Mapped[str | None] = mapped_column(String(128))
+    receipt_number: Mapped[str] = mapped_column(String(16))
     generation: Mapped[str] = mapped_column(String(3))
     card_class: Mapped[str] = mapped_column(String(1))
     state: Mapped[str] = mapped_column(String(16))
@@ -57,6 +87,7 @@ class ApplicationRow(Base):
     created_by: Mapped[str] = mapped_column(ForeignKey("clients.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ApplicationStepRow(Base):

@@ -10,6 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from issuance.applications.models import ApplicationRow, ApplicationStepRow
 from issuance.applications.schemas import ApplicationState, Step, StepStatus
 from issuance.database import ROW_LOCK, add_unless_taken
+from issuance.production.models import BatchRow, LineRow
+from issuance.production.states import LineState
+from issuance.scope import unscoped
 
 _FINAL_STATES = ("enabled", "rejected", "written_off")
 
@@ -27,12 +30,12 @@ class ApplicationRepository:
         return await self._session.get(ApplicationRow, application_id, with_for_update=ROW_LOCK if is_locking else None)
 
     async def open_of(self, person_id: str) -> str | None:
-        """Id of the person's open application."""
-        found: str | None = await self._session.scalar(
-            select(ApplicationRow.id).where(
-                ApplicationRow.person_id == person_id, ApplicationRow.state.not_in(_FINAL_STATES)
-            )
+        """Id of the person's open application, wherever it is."""
+        query = select(ApplicationRow.id).where(
+            ApplicationRow.person_id == person_id, ApplicationRow.state.not_in(_FINAL_STATES)
         )
+        with unscoped(self._session, why="a person has one open application in all regions together"):
+            found: str | None = await self._session.scalar(query)
         return found
 
     async def waiting_for_identity(self, before: datetime, limit: int) -> list[tuple[str, str]]:
@@ -44,6 +47,14 @@ class ApplicationRepository:
             .limit(limit)
         )
         return [(row[0], row[1]) for row in await self._session.execute(query)]
+
+    async def leave_batch(self, application_id: str) -> None:
+        """Its card is no more, so no stage and no hand-out of the batch that made it counts on that line again."""
+        ended = (LineState.ISSUED.value, LineState.RELEASED.value)
+        mine = select(LineRow).where(LineRow.application_id == application_id, LineRow.state.not_in(ended))
+        for line in await self._session.scalars(mine):
+            await self._session.get(BatchRow, line.batch_id, with_for_update=ROW_LOCK)  # whoever works on its lines
+            line.state = LineState.RELEASED.value
 
     async def add_step(
         self,

@@ -12,6 +12,7 @@ import uuid
 from issuance.applications.journal import Journal
 from issuance.applications.models import ApplicationRow, ReturnRow
 from issuance.applications.payments import Payments
+from issuance.applications.repository import ApplicationRepository
 from issuance.applications.schemas import ApplicationKind, ApplicationState, Step, StepStatus
 from issuance.cards.models import CardRow
 from issuance.cards.repository import CardRepository
@@ -20,6 +21,7 @@ from issuance.clock import add_years, china_date
 from issuance.ecards.repository import EcardRepository
 from issuance.ecards.service import EcardService
 from issuance.problems import ProblemError
+from issuance.reviews.service import Reviews
 from issuance.sessions.repository import SessionRepository
 from issuance.stock.service import StockService
 from issuance.unit import Unit
@@ -86,6 +88,7 @@ class IssuanceSaga:
         if row.state != _S.CHECKED:
             raise ProblemError("APPLICATION_STATE", f"the application is {row.state}", application_id=row.id)
         await self._payments.demand(row)
+        await Reviews(self._unit).demand(row)
         kept = await self._kept_number(row)
         row.card_number = await self._stock.reserve(row.id, row.region, row.generation, reset_information, number=kept)
         row.reset_information = reset_information
@@ -228,6 +231,7 @@ class IssuanceSaga:
         await self._stock.write_off(blank, number, reason, is_number_kept=kept is not None)
         self.move(row, _S.WRITTEN_OFF if is_final else _S.CHECKED)
         row.reset_information = row.card_number = row.issue_date = row.expiry_date = None
+        await ApplicationRepository(self._unit.session).leave_batch(row.id)
         returned = await self._unit.session.get(ReturnRow, row.id)
         if returned is not None:
             await self._unit.session.delete(returned)
@@ -281,6 +285,7 @@ class IssuanceSaga:
             )
         row.state = state.value
         row.updated_at = self._unit.now
+        row.ended_at = None if _NEXT[state] else self._unit.now
 
 
 def _bound(row: ApplicationRow) -> tuple[str, str]:

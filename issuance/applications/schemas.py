@@ -218,6 +218,7 @@ class ApplicationView(Message):
             "examples": [
                 {
                     "id": EXAMPLE_ID,
+                    "receipt_number": "2600000000000175",
                     "state": "checked",
                     "region": "110000",
                     "generation": "3.0",
@@ -254,6 +255,7 @@ class ApplicationView(Message):
     )
 
     id: str
+    receipt_number: str = Field(description="受理号: with the end of their number the applicant asks how far it is")
     state: ApplicationState
     region: str
     generation: str

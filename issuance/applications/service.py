@@ -29,6 +29,8 @@ from issuance.persons.schemas import Guardian, PersonView
 from issuance.persons.service import masked
 from issuance.photos.service import PhotoService
 from issuance.problems import ProblemError
+from issuance.progress.receipts import new_receipt_number
+from issuance.reviews.service import Reviews
 from issuance.sessions.repository import SessionRepository
 from issuance.unit import Unit
 
@@ -93,6 +95,8 @@ class ApplicationService:
             id=application_id,
             person_id=person_id,
             region=request.region,
+            office=unit.caller.office or None,
+            receipt_number=new_receipt_number(unit.now),
             generation=request.generation,
             card_class=card_class_for(request, unit.rules(request.region), china_date(unit.now)),
             state=ApplicationState.SUBMITTED.value,
@@ -125,14 +129,18 @@ class ApplicationService:
         return True
 
     async def choose_photo(self, application_id: str, photo_id: str) -> ApplicationView:
-        """Set or exchange the photo while no card is bound. Raises INPUT_INVALID and APPLICATION_STATE."""
+        """Set or exchange the photo while no card is bound; one that was reviewed is reviewed again.
+
+        Raises INPUT_INVALID and APPLICATION_STATE.
+        """
         row = await self.row(application_id)
         if row.state not in (ApplicationState.SUBMITTED, ApplicationState.CHECKED):
             raise ProblemError("APPLICATION_STATE", f"the application is {row.state}", application_id=row.id)
         await PhotoService(self._unit).take(photo_id, row.person_id, row.region)
         row.photo_id = photo_id
         row.updated_at = self._unit.now
-        await self._audit(row, "application.photo", {"photo_id": photo_id})
+        is_reopened = await Reviews(self._unit).reopen(row.id)
+        await self._audit(row, "application.photo", {"photo_id": photo_id, "is_review_reopened": is_reopened})
         return await self._view(row)
 
     async def view(self, application_id: str) -> ApplicationView:
@@ -210,6 +218,7 @@ class ApplicationService:
             ecard = await EcardRepository(self._unit.session).of_card(row.card_number)
         return ApplicationView(
             id=row.id,
+            receipt_number=row.receipt_number,
             state=ApplicationState(row.state),
             region=row.region,
             generation=row.generation,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, status
 
-from issuance.bank.reconciliation import reconcile
+from issuance.bank.reconciliation import reconcile_now
 from issuance.bank.schemas import BankNotice, DifferenceView, NoticeResult, ReconciliationOrder, ReconciliationView
 from issuance.bank.service import BankService, view_of
 from issuance.database import MAX_ID
@@ -30,19 +30,12 @@ async def reconciliations(unit: OperatorUnit, page: PageQuery) -> Page[Reconcili
 @router.post(
     "/reconciliations", status_code=status.HTTP_201_CREATED, summary="Compare all accounts with the bank's now"
 )
-async def reconcile_now(order: ReconciliationOrder, desk: OperatorDesk) -> ReconciliationView:
+async def compare_now(order: ReconciliationOrder, desk: OperatorDesk) -> ReconciliationView:
     """In transactions of its own, one for each difference; asked for twice it compares twice."""
-    bank = desk.services.bank
     async with desk.ahead():
         if desk.caller.region is not None:
             raise ProblemError("CLIENT_FORBIDDEN", "all accounts are compared, not those of one region")
-        if bank is None:
-            raise ProblemError("SERVICE_UNREACHABLE", "no bank is connected to this centre")
-        async with desk.unit() as unit:
-            await unit.audit("bank.reconcile", "bank", region=None, detail={"reason": order.reason})
-        run = await reconcile(desk.services, bank)
-        if run is None:
-            raise ProblemError("CONFLICT", "another comparison is being made")
+        run = await reconcile_now(desk, order.reason)
     return view_of(run)
 
 

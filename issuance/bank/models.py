@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    or_,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
+_OPENING = text("state = 'opening'")
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
 
-class AccountRow(Base):
+class AccountRow(RegionScoped, Base):
     """The financial side of one card number. A card without a row has none.
 
     `state` is what was decided here; the bank is told through the outbox and follows. `state_before` is what a lost
@@ -23,6 +37,7 @@ class AccountRow(Base):
     __tablename__ = "card_accounts"
     __table_args__ = (
         CheckConstraint("state IN ('none', 'opening', 'inactive', 'active', 'lost', 'frozen', 'closed')", name="state"),
+        Index("ix_card_accounts_opening", "since", "card_number", sqlite_where=_OPENING, postgresql_where=_OPENING),
     )
 
     card_number: Mapped[str] = mapped_column(ForeignKey("cards.card_number"), primary_key=True)
@@ -68,8 +83,8 @@ class ReconciliationRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class DifferenceRow(Base):
-    """One card on which bank and books differed, and how that was resolved."""
+class DifferenceRow(RegionScoped, Base):
+    """One card on which bank and books differed, and how that was resolved; `region` is empty for a card of nobody."""
 
     __tablename__ = "bank_differences"
     __table_args__ = (Index("ix_bank_differences_reconciliation", "reconciliation_id", "id"),)
@@ -82,3 +97,7 @@ class DifferenceRow(Base):
     theirs: Mapped[str] = mapped_column(String(16))
     resolution: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    @classmethod
+    def within_regions(cls, prefix: str) -> ColumnElement[bool]:
+        return or_(cls.region == "", super().within_regions(prefix))

@@ -18,7 +18,9 @@ from issuance.cards.machine import AccountState
 from issuance.cards.repository import CardRepository
 from issuance.clock import CHINA
 from issuance.logs import get_logger
-from issuance.unit import system_unit
+from issuance.problems import ProblemError
+from issuance.scope import EVERYWHERE
+from issuance.unit import Desk, system_unit
 
 if TYPE_CHECKING:
     from issuance.services import Services
@@ -35,20 +37,41 @@ async def reconcile_daily(services: Services) -> int:
     now = services.clock().astimezone(CHINA)
     if now.hour < services.settings.reconcile_hour:
         return 0
-    async with services.database.transaction(is_reading=True) as session:
+    async with services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
         if await ReconciliationRepository(session).is_done(now.date()):
             return 0
     run = await reconcile(services, services.bank, now.date())
     return 0 if run is None else run.differences
 
 
-async def reconcile(services: Services, bank: BankLink, day: date | None = None) -> ReconciliationRow | None:
-    """Compare and resolve; None when another replica has this day. A run that broke off is begun anew."""
-    async with services.database.transaction() as session:
+async def reconcile_now(desk: Desk, reason: str) -> ReconciliationRow:
+    """Compare the accounts of the caller's regions because somebody asks for it.
+
+    Raises SERVICE_UNREACHABLE, CONFLICT.
+    """
+    bank = desk.services.bank
+    if bank is None:
+        raise ProblemError("SERVICE_UNREACHABLE", "no bank is connected to this centre")
+    async with desk.unit() as unit:
+        await unit.audit("bank.reconcile", "bank", region=desk.caller.region, detail={"reason": reason})
+    run = await reconcile(desk.services, bank, regions=desk.caller.region_prefix)
+    if run is None:
+        raise ProblemError("CONFLICT", "another comparison is being made")
+    return run
+
+
+async def reconcile(
+    services: Services, bank: BankLink, day: date | None = None, *, regions: str = ""
+) -> ReconciliationRow | None:
+    """Compare and resolve; None when another replica has this day. A run that broke off is begun anew.
+
+    `regions`: what the regions of the cards begin with. A card of nobody is of none.
+    """
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         begun = await ReconciliationRepository(session).begin(day, services.clock(), LEASE)
     if begun is None:
         return None
-    run = _Run(services, bank, begun)
+    run = _Run(services, bank, begun, regions)
     try:
         await run.compare()
     except (BankSilentError, BankClosedError) as error:
@@ -57,9 +80,10 @@ async def reconcile(services: Services, bank: BankLink, day: date | None = None)
 
 
 class _Run:
-    def __init__(self, services: Services, bank: BankLink, begun: ReconciliationRow) -> None:
+    def __init__(self, services: Services, bank: BankLink, begun: ReconciliationRow, regions: str) -> None:
         self._services = services
         self._bank = bank
+        self._regions = regions
         self._id = begun.id
         self.compared = 0
         self.differences = 0
@@ -75,7 +99,7 @@ class _Run:
             found = None
             if their is not None and their.card_number == account.card_number:
                 found, their = their, await anext(theirs, None)
-            self.compared += 1
+            self.compared += account.region.startswith(self._regions)
             if resolution_of(account, found)[0] != "agree":
                 await self._differ(account.card_number)
         while their is not None:
@@ -84,7 +108,7 @@ class _Run:
 
     async def end(self, state: str, reason: str | None) -> ReconciliationRow:
         now = self._services.clock()
-        async with self._services.database.transaction() as session:
+        async with self._services.database.transaction(scope=EVERYWHERE) as session:
             row = await ReconciliationRepository(session).get(self._id)
             row.state, row.reason, row.ended_at = state, reason, now
             row.compared, row.differences = self.compared, self.differences
@@ -94,8 +118,11 @@ class _Run:
 
     async def _differ(self, card_number: str) -> None:
         """Ask again, then resolve; recorded unless the two agree by now."""
-        async with self._services.database.transaction(is_reading=True) as session:
+        async with self._services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
             seen = await AccountRepository(session).get(card_number)
+            known = seen or await CardRepository(session).get(card_number)
+        if not ("" if known is None else known.region).startswith(self._regions):
+            return
         theirs = await self._bank.account(card_number)
         async with system_unit(self._services) as unit:
             accounts = Accounts(unit)
@@ -135,7 +162,7 @@ class _Run:
     async def _ours(self) -> AsyncIterator[AccountRow]:
         last = ""
         while True:
-            async with self._services.database.transaction(is_reading=True) as session:
+            async with self._services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
                 rows = await AccountRepository(session).after(last, PAGE)
             for row in rows:
                 yield row

@@ -26,7 +26,7 @@ class BankService:
 
     async def take(self, notice: BankNotice) -> NoticeResult:
         """Take over an event, each notice once. Raises NOT_FOUND for a card without account, CONFLICT."""
-        card = await LifeCycle(self._unit).card(notice.card_number)
+        card = await LifeCycle(self._unit).card(notice.card_number, place="body.card_number")
         account = await self._accounts.get(card.card_number, is_locking=True)
         if account is None:
             raise ProblemError("NOT_FOUND", "this card has no account", subject=subject_of(card))

@@ -26,7 +26,7 @@ class FoundCards:
 
     async def register(self, found: FoundCard) -> FoundCardView:
         """Take a card in and have its holder told; one that is kept already stays as it is. Raises NOT_FOUND."""
-        card = await self._cycle.card(found.card_number)
+        card = await self._cycle.card(found.card_number, place="body.card_number")
         row = FoundCardRow(
             card_number=card.card_number,
             region=card.region,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from issuance.cards.found import FoundCards
 from issuance.cards.life_cycle import LifeCycle
 from issuance.cards.repository import CardRepository
+from issuance.scope import EVERYWHERE
 from issuance.unit import system_unit
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ async def release_temporary_losses(services: Services) -> int:
     """Release every card whose temporary loss has ended, each in its own transaction; returns how many."""
     released = 0
     while True:
-        async with services.database.transaction(is_reading=True) as session:
+        async with services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
             numbers = await CardRepository(session).temporary_over(services.clock(), BATCH)
         if not numbers:
             return released

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from cardlib.identity import validate_card_number
+from cardlib.identity import IdentityError, validate_card_number
 from issuance.bank.accounts import Accounts
 from issuance.cards.guards import GUARDS, Objection, is_holder
 from issuance.cards.history import History
@@ -24,7 +24,8 @@ from issuance.cards.models import CardRow
 from issuance.cards.repository import CardRepository
 from issuance.clients.schemas import Role
 from issuance.ecards.coupling import EcardCoupling
-from issuance.problems import ProblemError
+from issuance.input_rules import field_error
+from issuance.problems import ProblemError, bad_input
 from issuance.unit import SYSTEM, Unit
 
 
@@ -36,13 +37,15 @@ class LifeCycle:
         self._ecards = EcardCoupling(unit)
         self._history = History(unit)
 
-    async def card(self, number: str, *, is_locking: bool = True) -> CardRow:
-        """The card, if there is one in a region this caller serves. Raises NOT_FOUND, CLIENT_FORBIDDEN."""
-        number = validate_card_number(number)
+    async def card(self, number: str, *, is_locking: bool = True, place: str = "path.card_number") -> CardRow:
+        """The card, if there is one in a region this caller serves. Raises NOT_FOUND."""
+        try:
+            number = validate_card_number(number)
+        except IdentityError:
+            raise bad_input(field_error(place, "card_number")) from None
         row = await self._cards.get(number, is_locking=is_locking)
         if row is None:
-            raise ProblemError("NOT_FOUND", "no such card")
-        self._unit.caller.demand_region(row.region, subject=subject_of(row))
+            raise ProblemError("NOT_FOUND", "no such card", subject=f"card:{number}")
         return row
 
     async def do(

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Date, ForeignKey, Inde
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
 _LIVE = text("state <> '9'")
 _TEMPORARY = text("temporary_until IS NOT NULL")
@@ -16,7 +17,7 @@ _KEPT = text("state = 'kept'")
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
 
-class CardRow(Base):
+class CardRow(RegionScoped, Base):
     """`state` is 卡应用状态 (aaz502); a person has at most one card that is not cancelled.
 
     Chip, application and dates are those of the chip that now bears the number: a same-number replacement changes them
@@ -29,6 +30,7 @@ class CardRow(Base):
         Index("uq_cards_live_person", "person_id", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
         Index("ix_cards_temporary", "temporary_until", sqlite_where=_TEMPORARY, postgresql_where=_TEMPORARY),
         Index("ix_cards_region", "region", "card_number"),
+        Index("ix_cards_person", "person_id"),
     )
 
     card_number: Mapped[str] = mapped_column(ForeignKey("card_numbers.number"), primary_key=True)
@@ -104,6 +106,7 @@ class RewriteRow(Base):
     """What the chip has to be given at its next visit, by slug."""
 
     __tablename__ = "card_rewrites"
+    __table_args__ = (Index("ix_card_rewrites_asked", "asked_at", "card_number"),)
 
     card_number: Mapped[str] = mapped_column(ForeignKey("cards.card_number"), primary_key=True)
     sealed_changes: Mapped[bytes] = mapped_column(LargeBinary)
@@ -123,7 +126,7 @@ class PersonEndRow(Base):
     by: Mapped[str] = mapped_column(String(64))
 
 
-class FoundCardRow(Base):
+class FoundCardRow(RegionScoped, Base):
     """A card that somebody handed in. It is kept until handed back or, from `keep_until` on, destroyed."""
 
     __tablename__ = "found_cards"
@@ -131,6 +134,8 @@ class FoundCardRow(Base):
         CheckConstraint("state IN ('kept', 'returned', 'destroyed')", name="state"),
         Index("uq_found_cards_kept", "card_number", unique=True, sqlite_where=_KEPT, postgresql_where=_KEPT),
         Index("ix_found_cards_region", "region", "id"),
+        Index("ix_found_cards_card", "card_number"),
+        Index("ix_found_cards_queue", "keep_until", "id", sqlite_where=_KEPT, postgresql_where=_KEPT),
     )
 
     id: Mapped[int] = mapped_column(_ID, primary_key=True, autoincrement=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from cardlib.wire import HexId, Message
 from issuance.applications.schemas import Channel, Delivery, FileName, Tag
@@ -194,7 +195,7 @@ class HolderChange(CardOrder):
     @model_validator(mode="after")
     def _changes_something(self) -> HolderChange:
         if not self.changes():
-            raise ValueError("one of name, sex, ethnic_group, birthplace is needed")
+            raise PydanticCustomError("holder_nothing", "one of name, sex, ethnic_group, birthplace is needed")
         return self
 
     def changes(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from issuance.ecards.schemas import CodeValidation, EcardView, IssuedCode, Scene
 from issuance.persons.repository import PersonRepository
 from issuance.persons.service import masked
 from issuance.problems import ProblemError
+from issuance.scope import unscoped
 from issuance.unit import Unit
 
 CODE_PREFIX = "OC1."
@@ -92,7 +93,8 @@ class EcardService:
         ecard_no = await self._codes.use(digest, request.scene, self._unit.caller.client_id, now)
         if ecard_no is None:
             raise await self._refusal(digest, request.scene)
-        row, card = await self._get(ecard_no)
+        with unscoped(self._unit.session, why="a verifier honours cards from everywhere"):
+            row, card = await self._get(ecard_no)
         self._demand_usable(row, card)
         await self._unit.audit(
             "code.validate", f"ecard:{ecard_no}", region=card.region, detail={"scene": request.scene.value}
@@ -114,7 +116,9 @@ class EcardService:
 
     async def check_usable(self, ecard_no: str) -> None:
         """Raises CARD_STATE when card or electronic card cannot be used."""
-        self._demand_usable(*await self._get(ecard_no))
+        with unscoped(self._unit.session, why="a verifier honours cards from everywhere"):
+            row, card = await self._get(ecard_no)
+        self._demand_usable(row, card)
 
     async def _refusal(self, digest: bytes, scene: Scene) -> ProblemError:
         row = await self._codes.get(digest)
@@ -138,9 +142,7 @@ class EcardService:
 
     async def _served(self, ecard_no: str, *, is_locking: bool = False) -> tuple[EcardRow, CardRow]:
         """For a wallet, which serves its region only; a verifier honours cards from everywhere."""
-        row, card = await self._get(ecard_no, is_locking=is_locking)
-        self._unit.caller.demand_region(card.region, subject=f"ecard:{ecard_no}")
-        return row, card
+        return await self._get(ecard_no, is_locking=is_locking)
 
     def _demand_usable(self, row: EcardRow, card: CardRow) -> None:
         if row.state != "active" or card.state != CardState.NORMAL:

@@ -8,9 +8,10 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
 
-class DebitOrderRow(Base):
+class DebitOrderRow(RegionScoped, Base):
     """`request_index` is keyed over card and step: the same request finds its order again. The card and the amounts
     are sealed, null only inside the transaction that makes the order."""
 

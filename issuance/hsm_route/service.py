@@ -111,8 +111,8 @@ class HsmRouteService:
 
         A proof outranks what was said before; nothing outranks a proof.
         """
-        row = await self._orders.locked(number - NUMBERS_FROM)
-        if row is None or row.client_id != self._unit.caller.client_id:
+        row = await self._orders.locked(number - NUMBERS_FROM, self._unit.caller.client_id)
+        if row is None:
             raise ProblemError("NOT_FOUND", "no such order of this terminal")
         order = self._opened(row)
         card = order.card
@@ -138,7 +138,6 @@ class HsmRouteService:
         rows = await self._orders.find(
             state=state,
             client_id=None if Role.OPERATOR in caller.roles else caller.client_id,
-            region_prefix=caller.region_prefix,
             before=None if before is None else before - NUMBERS_FROM,
             limit=limit,
         )

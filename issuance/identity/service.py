@@ -13,6 +13,7 @@ from issuance.identity.adapters import UNAVAILABLE, IdentityAnswer, IdentityOutc
 from issuance.persons.repository import PersonRepository
 from issuance.problems import ProblemError
 from issuance.rules import RuleError
+from issuance.scope import EVERYWHERE
 from issuance.unit import Desk, Unit, system_unit
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def recheck_waiting(services: Services) -> int:
     A register that is silent once is left alone until the next round.
     """
     before = services.clock() - timedelta(seconds=services.settings.identity_pause_s)
-    async with services.database.transaction(is_reading=True) as session:
+    async with services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
         waiting = await ApplicationRepository(session).waiting_for_identity(before, BATCH)
         persons = PersonRepository(session, services.sealer)
         people = [(application_id, await persons.data(person_id)) for application_id, person_id in waiting]

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import AcceptedElsewhere
+
+_WAITING = text("state = 'waiting'")
 
 
-class NewbornRow(Base):
+class NewbornRow(AcceptedElsewhere, Base):
     """`sealed` is the request as it came; `certificate_index` finds it by the number of the birth certificate.
 
     Until `deadline` the name and number must be registered.
     """
 
     __tablename__ = "newborns"
-    __table_args__ = (CheckConstraint("state IN ('waiting', 'applied')", name="state"),)
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'applied')", name="state"),
+        Index("ix_newborns_queue", "deadline", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     certificate_index: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     region: Mapped[str] = mapped_column(String(6))
+    accepted_region: Mapped[str | None] = mapped_column(String(6))
     state: Mapped[str] = mapped_column(String(16))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     application_id: Mapped[str | None] = mapped_column(ForeignKey("applications.id"))

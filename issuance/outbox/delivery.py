@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from issuance.logs import get_logger
 from issuance.outbox.models import OutboxRow
 from issuance.outbox.repository import OutboxRepository, body_of
+from issuance.scope import EVERYWHERE
 from issuance.unit import Unit, system_unit
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def deliver_due(services: Services) -> int:
     ended = 0
     topics = sorted(services.receivers)
     while topics:
-        async with services.database.transaction() as session:
+        async with services.database.transaction(scope=EVERYWHERE) as session:
             rows = await OutboxRepository(session).claim(topics, services.clock(), LEASE, BATCH)
         outcomes = await asyncio.gather(*(_send(services, row) for row in rows))
         ended += sum(outcomes)
@@ -128,7 +129,7 @@ async def _end(unit: Unit, claimed: OutboxRow, reason: str | None) -> bool:
 async def _postpone(services: Services, claimed: OutboxRow, reason: str, not_before: datetime | None) -> bool:
     """Free the message until its next try, or give it up; True when it was given up."""
     now = services.clock()
-    async with services.database.transaction() as session:
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         row = await OutboxRepository(session).held(claimed)
         if row is None:
             return False

@@ -9,11 +9,12 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, Integer, LargeB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
 _PENDING = text("state = 'pending'")
 
 
-class OutboxRow(Base):
+class OutboxRow(RegionScoped, Base):
     """`message_id` is the idempotency key that the receiver sees; messages of one `key` are sent in order of `id`.
 
     A message in work is leased: `lease_token` proves whose it is until `lease_until`. The body of a delivered message

@@ -8,11 +8,12 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
+from issuance.scope import RegionScoped
 
 _RUNNING = text("state = 'running'")
 
 
-class CardSessionRow(Base):
+class CardSessionRow(RegionScoped, Base):
     """`sequence` is that of the batch sent last. A card and an application have at most one running session."""
 
     __tablename__ = "card_sessions"

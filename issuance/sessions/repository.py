@@ -8,6 +8,7 @@ from sqlalchemy import delete, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.database import ROW_LOCK, add_unless_taken
+from issuance.scope import unscoped
 from issuance.sessions.models import CardSessionRow, ExchangeRow
 
 
@@ -36,13 +37,14 @@ class SessionRepository:
             theirs.append(CardSessionRow.application_id == application_id)
         if reset_information is not None:
             theirs.append(CardSessionRow.reset_information == reset_information)
-        ended = await self._session.scalars(
+        statement = (
             update(CardSessionRow)
             .where(CardSessionRow.state == "running", or_(false(), *theirs))
             .values(state="superseded", updated_at=now)
             .returning(CardSessionRow.id)
         )
-        return list(ended)
+        with unscoped(self._session, why="one running session a chip, wherever it was begun"):
+            return list(await self._session.scalars(statement))
 
     async def last_done(self, application_id: str) -> CardSessionRow | None:
         """The session that issued the application's card."""

@@ -10,7 +10,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,9 +20,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
 from apdu.inprocess import InProcessReaders
 from cardlib import crash_points
@@ -33,6 +30,7 @@ from issuance.app import create_app
 from issuance.outbox import delivery
 from issuance.settings import Settings
 from simulators.bank import SimBank
+from simulators.fees import SimFees
 from terminal_agent.agent import Agent
 from terminal_agent.centre import HttpIssuanceClient
 from terminal_agent.relay import JobState
@@ -206,34 +204,15 @@ async def persistently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Re
             await asyncio.sleep(0.02)
 
 
-@dataclass
-class FeeOffice:
-    """Every key is done once; `booked` are the fees now registered, in fen, by application."""
-
-    keys: set[str] = field(default_factory=set)
-    booked: dict[str, int] = field(default_factory=dict)
-
-    async def take(self, request: Request) -> JSONResponse:
-        body, act = await request.json(), request.path_params["act"]
-        if body["key"] in self.keys:
-            return JSONResponse({"result": "already"})
-        self.keys.add(body["key"])
-        if act == "register":
-            self.booked[body["application_id"]] = body["amount_fen"]
-        else:
-            del self.booked[body["application_id"]]
-        return JSONResponse({"result": "done"})
-
-
 class _Server(uvicorn.Server):
     def capture_signals(self) -> Any:
         return nullcontext()
 
 
 @asynccontextmanager
-async def town(bank: SimBank, fees: FeeOffice) -> AsyncIterator[str]:
+async def town(bank: SimBank, fees: SimFees) -> AsyncIterator[str]:
     """Bank and fee system on one address, in this process: they outlive the others."""
-    app = Starlette(routes=[Route("/v1/payments/{act}", fees.take, methods=["POST"]), Mount("/", bank.app)])
+    app = Starlette(routes=[Mount("/fees", fees.app), Mount("/", bank.app)])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = _Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off"))
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -69,11 +69,11 @@ async def test_refused_reads_and_roles_are_there(centre: Centre) -> None:
     await centre.stock()
     number = (await centre.issue(1))["card_number"]
     refused(await centre.as_("terminal").post("/v1/clients", json={}), "CLIENT_FORBIDDEN", 403)
-    refused(await centre.as_("hebei").get(f"/v1/cards/{number}"), "CLIENT_FORBIDDEN", 403)
+    refused(await centre.as_("hebei").get(f"/v1/cards/{number}"), "NOT_FOUND", 404)
     refused(await centre.as_("wallet").get("/metrics"), "CLIENT_FORBIDDEN", 403)
     assert await _trail(centre, 3) == [
         ("wallet", "GET /metrics", "", "CLIENT_FORBIDDEN"),
-        ("hebei", "GET /v1/cards/{card_number}", f"card:{number}", "CLIENT_FORBIDDEN"),
+        ("hebei", "GET /v1/cards/{card_number}", f"card:{number}", "NOT_FOUND"),
         ("terminal", "POST /v1/clients", "", "CLIENT_FORBIDDEN"),
     ]
 

@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 from issuance.bank.accounts import resolution_of
 from issuance.bank.link import BankAccount, BankClosedError, BankReply, BankSilentError, HttpBank
 from issuance.bank.models import AccountRow
-from issuance.bank.reconciliation import reconcile_daily
+from issuance.bank.reconciliation import reconcile_daily, reconcile_now
+from issuance.clients.auth import Caller
+from issuance.clients.schemas import Role
 from issuance.outbox.delivery import LEASE, Envelope, deliver_due
 from issuance.outbox.repository import OutboxRepository
+from issuance.scope import EVERYWHERE
+from issuance.unit import Desk
 from tests.issuance.bank_stand import BankStand, stand
 from tests.issuance.conftest import START, both_engines, ok, refused
 
@@ -62,7 +66,7 @@ async def test_a_replica_that_died_while_sending(stand: BankStand) -> None:
     number = await stand.card()
     ok(await stand.act(number, "loss", kind="formal"))
     dying = stand.replica()
-    async with dying.database.transaction() as session:
+    async with dying.database.transaction(scope=EVERYWHERE) as session:
         (row,) = await OutboxRepository(session).claim(["bank"], dying.clock(), LEASE, 10)
     await dying.receivers["bank"].deliver(_envelope(row))
     done = stand.bank.operations
@@ -152,6 +156,21 @@ async def test_the_daily_reconciliation_tells_and_mends_every_difference(stand: 
     assert (again["day"], again["differences"]) == (None, 1)
     await stand.centre.register("elsewhere", ("operator",), region="120000")
     refused(await stand.centre.as_("elsewhere").post("/v1/bank/reconciliations", json={}), "CLIENT_FORBIDDEN", 403)
+
+
+async def test_a_clerk_compares_the_own_regions_only(stand: BankStand) -> None:
+    """The API refuses it to those of one region; a clerk's button does the own part, and touches no other card."""
+    number = await stand.card()
+    stand.bank.desk(number, "activate")
+    stand.bank.perform("stranger", "open", "Z00000001", {"name": "x", "number": "y"})
+    for region, differences, state in (("120000", 0, "inactive"), ("110000", 1, "active")):
+        caller = Caller("console", frozenset({Role.OPERATOR}), region, "jianguan", "/1/")
+        desk = Desk(stand.services, caller, "POST /exchange/bank", (Role.OPERATOR,))
+        run = await reconcile_now(desk, "bank was down")
+        assert (run.state, run.compared, run.differences) == ("done", differences, differences)
+        assert await _account(stand, number) == state
+    trail = stand.centre.store.sql("SELECT region FROM audit_entries WHERE act = 'bank.reconcile' ORDER BY id")
+    assert trail == [("120000",), ("110000",)]
 
 
 async def _daily(services: Any) -> int:

@@ -26,6 +26,7 @@ from issuance.cards.schemas import CardOrder
 from issuance.outbox.delivery import LEASE, Envelope, NotDeliveredError, deliver_due
 from issuance.outbox.repository import OutboxRepository, body_of
 from issuance.problems import ProblemError
+from issuance.scope import EVERYWHERE
 from issuance.settings import Settings
 from issuance.unit import system_unit
 from simulators.bank import FAULTS, BankEventError, SimBank
@@ -140,7 +141,7 @@ class World:
     async def _die(self) -> None:
         """A replica that claimed the next message and was never heard of again; the bank may have it."""
         services = self.stand.services
-        async with services.database.transaction() as session:
+        async with services.database.transaction(scope=EVERYWHERE) as session:
             rows = await OutboxRepository(session).claim(["bank"], services.clock(), LEASE, 1)
         for row in rows:
             body = body_of(row, services.sealer)

@@ -171,7 +171,7 @@ async def test_another_province_accepts_and_both_keep_books(centre: Centre) -> N
         assert ok(await centre.as_(name).get(path))["id"] == created["id"]
         acts = {entry["act"] for entry in ok(await centre.as_(name).get("/v1/audit"))}
         assert {"application.submit", "application.read"} <= acts
-    refused(await centre.as_("tianjin").get(path), "CLIENT_FORBIDDEN", 403)
+    refused(await centre.as_("tianjin").get(path), "NOT_FOUND", 404)
     refused(await centre.as_("hebei").post(f"{path}/reject", json={"reason": "no"}), "CLIENT_FORBIDDEN", 403)
     ok(await centre.as_("beijing").post(f"{path}/reject", json={"reason": "no"}))
 
@@ -356,6 +356,6 @@ async def test_a_hospital_of_another_province_hands_in(centre: Centre) -> None:
     refused(await post(centre, "/v1/newborns", request, by="tianjin"), "CLIENT_FORBIDDEN", 403)
     born = ok(await post(centre, "/v1/newborns", request, by="hebei"), 201)
     path = f"/v1/newborns/{born['id']}"
-    refused(await centre.as_("tianjin").get(path), "CLIENT_FORBIDDEN", 403)
+    refused(await centre.as_("tianjin").get(path), "NOT_FOUND", 404)
     done = ok(await post(centre, f"{path}/registration", NAMED, by="beijing"))
     assert ok(await centre.as_("hebei").get(f"/v1/applications/{done['application_id']}"))["region"] == "110000"

@@ -26,6 +26,7 @@ from onecard_cli.home import import_roots
 from simulators.bank import SimBank
 from simulators.card import Life, SimCard
 from simulators.factory import build_card
+from simulators.fees import SimFees
 from simulators.ministry import RootKeys
 from simulators.personas import load
 from simulators.printer import SimCardPrinter
@@ -34,7 +35,7 @@ from terminal_agent import printer as printer_module
 from terminal_agent import relay
 from terminal_agent.centre import HttpIssuanceClient
 from tests.issuance.conftest import Store, application, both_engines, ok
-from tests.issuance.crash_stand import KILLED, PASSPHRASE, FeeOffice, Service, persistently, terminal, town
+from tests.issuance.crash_stand import KILLED, PASSPHRASE, Service, persistently, terminal, town
 from tests.terminal_agent.stand import READER, agent_with, readers_with
 from tests.terminal_agent.test_relay import job_in
 
@@ -64,7 +65,7 @@ class Stand:
     store: Store
     printer: SimCardPrinter
     bank: SimBank
-    fees: FeeOffice
+    fees: SimFees
     roots: RootKeys
     operator: httpx.AsyncClient
     terminal_key: ClientKey
@@ -189,14 +190,14 @@ async def stand(
     monkeypatch.setattr(relay, "FIRST_PAUSE_S", 0.02)
     monkeypatch.setattr(relay, "LONGEST_PAUSE_S", 0.05)
     monkeypatch.setattr(printer_module, "POLL_S", 0.01)
-    bank, fees = SimBank(), FeeOffice()
+    bank, fees = SimBank(), SimFees()
     async with town(bank, fees) as url:
         settings = {
             "database_url": store.url,
             "rules_path": str(rules_path),
             "tasks_pause_s": 0.05,
             "bank_url": url,
-            "payment_url": url,
+            "payment_url": f"{url}/fees",
         }
         service = Service(key_store, settings)
         auth = ClientAuth(client_keys["operator"])

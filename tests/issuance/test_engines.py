@@ -19,6 +19,7 @@ from issuance.app import create_app
 from issuance.clients.repository import ClientRepository
 from issuance.database import Database, migrate, parse_url
 from issuance.problems import code_of
+from issuance.scope import EVERYWHERE
 from issuance.settings import Settings
 from tests.issuance.conftest import Centre, Store, atr, both_engines, ok, refused, reset
 from tests.issuance.postgres import Postgres
@@ -147,7 +148,7 @@ async def test_what_is_over_is_forgotten_by_many_at_once(centre: Centre) -> None
 @both_engines
 async def test_reading_sees_one_moment(centre: Centre) -> None:
     database: Database = centre.app.state.services.database
-    async with database.transaction(is_reading=True) as session:
+    async with database.transaction(is_reading=True, scope=EVERYWHERE) as session:
         before = await ClientRepository(session).all()
         await centre.register("late", ("wallet",))
         assert len(await ClientRepository(session).all()) == len(before)
@@ -215,7 +216,7 @@ async def test_deadlock_is_not_our_fault_to_the_caller(centre: Centre) -> None:
     async def lock(first: str, second: str) -> str:
         statement = text("SELECT 1 FROM clients WHERE id = :id FOR UPDATE")
         try:
-            async with database.transaction() as session:
+            async with database.transaction(scope=EVERYWHERE) as session:
                 await session.execute(statement, {"id": first})
                 await meeting.wait()
                 await session.execute(statement, {"id": second})
@@ -245,10 +246,11 @@ async def test_constraints_are_there(store: Store, centre: Centre) -> None:
     """The database itself refuses a second open application and a reservation without an application."""
     ok(await centre.apply(1), 201)
     await centre.stock()
-    copied = (
-        "INSERT INTO applications SELECT :id, person_id, region, generation, card_class, state, sealed_items,"
-        " reset_information, card_number, issue_date, expiry_date, created_by, created_at, updated_at FROM applications"
+    kept = (
+        "person_id, region, generation, card_class, state, sealed_items, reset_information, card_number, issue_date,"
+        " expiry_date, created_by, created_at, updated_at"
     )
+    copied = f"INSERT INTO applications (id, receipt_number, {kept}) SELECT :id, '1', {kept} FROM applications"
     with pytest.raises(DBAPIError, match="uq_applications_open_person"):
         store.sql(copied, id="0" * 32)
     with pytest.raises(DBAPIError, match="ck_blanks_holder"):

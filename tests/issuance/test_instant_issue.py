@@ -257,7 +257,7 @@ async def test_cases_of_elsewhere_are_hidden_and_refused(centre: Centre, orders:
     centre.clock.advance(48 * 3600)
     await centre.register("elsewhere", ("operator",), "130000")
     assert ok(await centre.as_("elsewhere").get("/v1/applications/stuck"))["items"] == []
-    refused(await next_action(centre, application_id, "reinsert", by="elsewhere"), "CLIENT_FORBIDDEN", 403)
+    refused(await next_action(centre, application_id, "reinsert", by="elsewhere"), "NOT_FOUND", 404)
 
 
 # -- fees -------------------------------------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ async def test_who_may_do_what(stand: BankStand) -> None:
     refused(await stand.act(number, "lock", by="terminal"), "CLIENT_FORBIDDEN", 403)
     refused(await stand.act(number, "cancel", by="wallet"), "CLIENT_FORBIDDEN", 403)
     await stand.centre.register("elsewhere", ("operator",), region="120000")
-    refused(await stand.act(number, "loss", by="elsewhere", kind="formal"), "CLIENT_FORBIDDEN", 403)
+    refused(await stand.act(number, "loss", by="elsewhere", kind="formal"), "NOT_FOUND", 404)
     assert ok(await stand.centre.as_("elsewhere").get("/v1/cards"))["items"] == []
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from issuance.outbox.delivery import LEASE, MAX_ATTEMPTS, Envelope, NotDeliveredError, deliver_due
 from issuance.outbox.repository import OutboxRepository
+from issuance.scope import EVERYWHERE
 from issuance.services import Services
 from issuance.unit import Unit, system_unit
 from tests.issuance.conftest import SECRET_NAME, Centre, both_engines, ok, refused
@@ -101,12 +102,12 @@ async def test_replicas_never_send_one_letter_twice_at_once(services: Services, 
 async def test_who_lost_the_lease_settles_nothing(services: Services, post: Post, centre: Centre) -> None:
     """A replica that was stopped in the middle of sending: another sends again, the first one's answer is late."""
     (letter,) = await _send(services, "a")
-    async with services.database.transaction() as session:
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         (claimed,) = await OutboxRepository(session).claim(["post"], services.clock(), LEASE, 10)
     assert await deliver_due(services) == 0
     centre.clock.advance(LEASE.total_seconds())
     assert await deliver_due(services) == 1
-    async with services.database.transaction() as session:
+    async with services.database.transaction(scope=EVERYWHERE) as session:
         assert await OutboxRepository(session).held(claimed) is None
     assert [e.message_id for e in post.sent] == [letter]
     assert post.sent[0].attempt == 2

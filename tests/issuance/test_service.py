@@ -17,6 +17,7 @@ from issuance import models
 from issuance.app import create_app
 from issuance.database import Database, UtcDateTime, migrate
 from issuance.problems import problem_response, response_for
+from issuance.scope import EVERYWHERE
 from issuance.settings import Settings
 from tests.issuance.conftest import START, Centre, Clock, both_engines, ok, refused
 
@@ -35,7 +36,7 @@ async def test_description_is_complete(centre: Centre) -> None:
             good = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
             assert good, where
             for answer in good:
-                for content in answer["content"].values():
+                for content in answer.get("content", {}).values():  # 204 has none
                     schema = content.get("schema", {})
                     name = schema.get("items", schema).get("$ref", "").rsplit("/", 1)[-1]
                     assert "example" in content or schemas[name].get("examples"), where
@@ -168,7 +169,7 @@ async def test_transaction_rolls_back_whole(centre: Centre) -> None:
     )
 
     async def fail_half_way() -> None:
-        async with database.transaction() as session:
+        async with database.transaction(scope=EVERYWHERE) as session:
             session.add(row)
             await session.flush()
             raise ZeroDivisionError
@@ -181,7 +182,7 @@ async def test_transaction_rolls_back_whole(centre: Centre) -> None:
 @both_engines
 async def test_times_keep_their_zone(centre: Centre) -> None:
     database: Database = centre.app.state.services.database
-    async with database.transaction(is_reading=True) as session:
+    async with database.transaction(is_reading=True, scope=EVERYWHERE) as session:
         row = await session.get_one(models.ClientRow, "operator")
     assert row.created_at == Clock().now
     with pytest.raises(ValueError, match="zone"):
