@@ -59,7 +59,7 @@ async def test_regional_operator_sees_its_own_offices_and_clerks(staff: Staff) -
 async def test_roles_kept_apart_and_names_taken(staff: Staff) -> None:
     operator = staff.centre.as_("operator")
     body: dict[str, Any] = {"login": "li", "name": "李", "office_id": staff.offices["朝阳"]}
-    for roles in (["auditor", "collector"], ["administrator", "issuer"]):
+    for roles in (["auditor", "collector"], ["administrator", "issuer"], ["administrator", "supervisor"]):
         refused(await operator.post("/v1/clerks", json=body | {"roles": roles}), "INPUT_INVALID", 400)
     made = ok(await operator.post("/v1/clerks", json=body | {"roles": ["collector", "reviewer"]}), 201)
     shown = ok(await operator.get(f"/v1/clerks/{made['clerk']['id']}"))
