@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from onecard_cli.output import print_json, reports_failures
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
+
     from starlette.applications import Starlette
 
     from issuance.bank.link import HttpBank
@@ -46,31 +48,41 @@ def bank(
     \b
     Example: ./onecard sim bank --fault timeout_after=2
     """
-    import secrets
-
-    from onecard_cli.home import Home
     from simulators.bank import FAULTS, SimBank
 
-    counts = dict(fault_count(text, FAULTS) for text in fault or ())
-    token = secrets.token_urlsafe(16)
-    simulator = SimBank(Home.default().path / BOOKS, token=token, hold_s=HOLD_S)
-    simulator.faults.update(counts)
-    serve(
-        simulator.app,
-        port,
-        lambda url: print_json({"ONECARD_ISSUANCE_BANK_URL": url, "ONECARD_ISSUANCE_BANK_TOKEN": token}),
-    )
+    run_partner(SimBank, FAULTS, BOOKS, port, fault, "ONECARD_ISSUANCE_BANK")
 
 
-def serve(app: Starlette, port: int, tell: Callable[[str], None]) -> None:
-    """Until interrupted; `tell` gets the address once it is open."""
+class Partner(Protocol):
+    """A simulated office beside the centre."""
+
+    app: Starlette
+    faults: Counter[str]
+
+
+class MakePartner(Protocol):
+    def __call__(self, path: Path | None, *, token: str | None, hold_s: float) -> Partner: ...
+
+
+def run_partner(
+    make: MakePartner, known: tuple[str, ...], books: str, port: int, fault: list[str] | None, setting: str
+) -> None:
+    """Serve until interrupted; prints the settings, `setting` with _URL and _TOKEN, once the address is open."""
+    import secrets
     import socket
 
     import uvicorn
 
+    from onecard_cli.home import Home
+
+    counts = dict(fault_count(text, known) for text in fault or ())
+    token = secrets.token_urlsafe(16)
+    simulator = make(Home.default().path / books, token=token, hold_s=HOLD_S)
+    simulator.faults.update(counts)
     listener = socket.create_server(("127.0.0.1", port))
-    tell(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    print_json({f"{setting}_URL": url, f"{setting}_TOKEN": token})
+    config = uvicorn.Config(simulator.app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(config).run(sockets=[listener])
 
 

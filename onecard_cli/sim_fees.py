@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from onecard_cli.output import print_json, reports_failures
-from onecard_cli.sim_bank import HOLD_S, fault_count, serve
+from onecard_cli.output import reports_failures
+from onecard_cli.sim_bank import run_partner
 
 BOOKS = "fees.sqlite3"
 
@@ -22,17 +22,6 @@ def fees(
     \b
     Example: ./onecard sim fees --fault timeout_after=1
     """
-    import secrets
-
-    from onecard_cli.home import Home
     from simulators.fees import FAULTS, SimFees
 
-    counts = dict(fault_count(text, FAULTS) for text in fault or ())
-    token = secrets.token_urlsafe(16)
-    simulator = SimFees(Home.default().path / BOOKS, token=token, hold_s=HOLD_S)
-    simulator.faults.update(counts)
-    serve(
-        simulator.app,
-        port,
-        lambda url: print_json({"ONECARD_ISSUANCE_PAYMENT_URL": url, "ONECARD_ISSUANCE_PAYMENT_TOKEN": token}),
-    )
+    run_partner(SimFees, FAULTS, BOOKS, port, fault, "ONECARD_ISSUANCE_PAYMENT")
