@@ -27,7 +27,9 @@ def test(ctx: typer.Context) -> None:
     \b
     Example: ./onecard test -k session
     """
-    workers = [] if any(a.startswith(("-n", "--pdb")) for a in ctx.args) else ["-n", _workers()]
+    chosen = any(a.startswith(("-n", "--pdb")) for a in ctx.args)
+    # Stealing: else whoever holds the last batch of whole-process tests works on alone for a minute.
+    workers = [] if chosen else ["-n", _workers(), "--dist", "worksteal"]
     command = [sys.executable, "-m", "pytest", *workers, *ctx.args]
     raise typer.Exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
 
@@ -55,7 +57,7 @@ def bench(
         str | None,
         typer.Option(
             help="crypto, apdu, cards, flows, readers, ifd, wire, keys, fuzz, chaos, soak, production, issue, api, "
-            "audit, console"
+            "audit, console, pictures, ecard"
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="fuzz：每个对象的输入数 / inputs for each target")] = 1_000_000,

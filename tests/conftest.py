@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 
 import pytest
+import typer.main
+import typer.testing
 
 from apdu.pcsc import is_available as client_available
 from simulators.pcscd import is_available as daemon_available
+
+# Else each call of a test's runner reads the signatures of all commands again, a quarter of a second's work.
+typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
 def pcsc_problem() -> str:
@@ -16,6 +23,11 @@ def pcsc_problem() -> str:
         if not is_there:
             return reason
     return ""
+
+
+def pytest_collection_finish() -> None:
+    """What collecting made stays until the end: every full collection of garbage would look at all of it again."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

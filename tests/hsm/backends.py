@@ -39,6 +39,8 @@ PURPOSES = {
     "DTK": Purpose.TAC,
 }
 
+_LIBRARIES: dict[str, Path] = {}
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -78,7 +80,7 @@ def pkcs11_vendor(folder: Path, stack: ExitStack) -> StoreKeyService:
     token.token()
     if not is_available()[0]:
         pytest.skip(is_available()[1])
-    library = pkcs11_device.build(folder, shipped().library)
+    library = _built("vendor", lambda: pkcs11_device.build(folder, shipped().library))
     source = Pkcs11Source(replace(load_profile(pkcs11_device.PROFILE), library=library))
     token.sources.append(source)
     return _pooled(folder, stack, [source])
@@ -88,10 +90,17 @@ def sdf(folder: Path, stack: ExitStack) -> StoreKeyService:
     """Two machines of our own library with the same keys."""
     if not is_available()[0]:
         pytest.skip(is_available()[1])
-    library = build(folder)
+    library = _built("sdf", lambda: build(folder))
     devices = [init_device(folder / f"machine-{n}", seed="contract", library=library) for n in (1, 2)]
     sources = [SdfSource(profile_of(d), d.library, folder / "claims", name=d.folder.name) for d in devices]
     return _pooled(folder, stack, sources)
+
+
+def _built(name: str, build_it: Callable[[], Path]) -> Path:
+    """A library is compiled for the first test that wants it; pytest keeps that test's folder until the end."""
+    if name not in _LIBRARIES:
+        _LIBRARIES[name] = build_it()
+    return _LIBRARIES[name]
 
 
 def _softhsm(folder: Path, stack: ExitStack) -> SoftHsm:
