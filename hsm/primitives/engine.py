@@ -97,6 +97,10 @@ class Engine(Protocol):
         """The public point that belongs to `private`."""
         ...
 
+    def sm2_decompress(self, compressed: bytes) -> bytes:
+        """04 || X || Y of a compressed point, 33 bytes; raises BadInputError for anything else."""
+        ...
+
     def sm2_sign(self, private: bytes, message: bytes, *, user_id: bytes = DEFAULT_USER_ID) -> bytes:
         """r || s, 64 bytes, over SM3(Z || message) (GB/T 32918.2)."""
         ...

@@ -161,6 +161,12 @@ class LibcryptoSm2:
         sm2_forms.check_private(private)
         return self._libcrypto.public_point(private)
 
+    def sm2_decompress(self, compressed: bytes) -> bytes:
+        point = self._libcrypto.decompress(compressed) if len(compressed) == 1 + SIZE else None
+        if point is None:
+            raise BadInputError("compressed SM2 point must be 33 bytes, 02 or 03 || X, on the curve")
+        return point
+
     def sm2_sign(self, private: bytes, message: bytes, *, user_id: bytes = DEFAULT_USER_ID) -> bytes:
         key = self._private_key(private)
         sm2_forms.check_user_id(user_id)

@@ -150,6 +150,20 @@ class Libcrypto:
             c.EC_POINT_free(point)
             c.BN_clear_free(scalar)
 
+    def decompress(self, compressed: bytes) -> bytes | None:
+        """04 || X || Y of a compressed point, None when there is none with that X; public values only."""
+        c, point = self._c, self._c.EC_POINT_new(self._group)
+        try:
+            out = ctypes.create_string_buffer(_POINT)
+            if c.EC_POINT_oct2point(self._group, point, compressed, len(compressed), None) != 1:
+                c.ERR_clear_error()
+                return None
+            if c.EC_POINT_point2oct(self._group, point, _UNCOMPRESSED, out, _POINT, None) != _POINT:
+                raise self._failed("EC_POINT_point2oct")
+            return out.raw
+        finally:
+            c.EC_POINT_free(point)
+
     @property
     def is_constant_time(self) -> bool:
         """Whether a private number is multiplied with the same steps whatever it is.

@@ -102,6 +102,9 @@ class PortableSm2:
         number = sm2_forms.check_private(private)
         return b"\x04" + _times(number, _GENERATOR)
 
+    def sm2_decompress(self, compressed: bytes) -> bytes:
+        return sm2_forms.decompress(compressed)
+
     def sm2_sign(self, private: bytes, message: bytes, *, user_id: bytes = DEFAULT_USER_ID) -> bytes:
         digest = _message_digest(self.sm2_public_key(private), message, user_id)
         signer = _CryptSM2(private_key=private.hex(), public_key="")
