@@ -144,7 +144,7 @@ def add(
     """
     body = {"login": login, "name": name, "office_id": office, "roles": list(roles)}
     with centre(url, client) as http:
-        print_json(ask(http, "POST", "/v1/clerks", json=body))
+        print_json(order(http, "/v1/clerks", body))
 
 
 @clerk_app.command("list")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
 from cardlib.wire import Message
 from issuance.applications.schemas import EXAMPLE_ID, ApplicationState, Step
 from issuance.database import WITHOUT_NUL
+from issuance.privacy.free_text import Masked
 
 
 class NextAction(StrEnum):
@@ -91,4 +93,4 @@ class NextActionOrder(Message):
     model_config = ConfigDict(json_schema_extra={"examples": [{"action": "resume", "reason": "seen by the manager"}]})
 
     action: NextAction | None = None
-    reason: str = Field(default="", max_length=256, pattern=WITHOUT_NUL)
+    reason: Annotated[str, Field(max_length=256, pattern=WITHOUT_NUL), Masked] = ""

@@ -22,6 +22,7 @@ from issuance.persons.schemas import (
     PersonView,
     Telephone,
 )
+from issuance.privacy.free_text import Masked
 from issuance.stock.schemas import ResetInformation
 
 ApplicationId = HexId
@@ -175,7 +176,7 @@ class Reason(Message):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "chip does not answer"}]})
 
-    reason: str = Field(min_length=1, max_length=256, pattern=WITHOUT_NUL)
+    reason: Annotated[str, Field(min_length=1, max_length=256, pattern=WITHOUT_NUL), Masked]
 
 
 class WriteOff(Reason):

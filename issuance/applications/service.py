@@ -56,12 +56,14 @@ class ApplicationService:
         kind: ApplicationKind = ApplicationKind.NEW,
         replaces: str | None = None,
         is_accepted: bool = False,
+        receipt_number: str | None = None,
     ) -> ApplicationView:
         """Check and record.
 
         `identity` was asked before the transaction (`ask_register`). `replaces` names the live card that the new one
-        follows; the caller has seen to it that it may. `is_accepted`: a region accepted the request earlier. Raises
-        INPUT_INVALID, REGION_UNKNOWN, ALREADY_ISSUED, CONFLICT and IDENTITY_*.
+        follows; the caller has seen to it that it may. `is_accepted`: a region accepted the request earlier,
+        `receipt_number` was given out for it then. Raises INPUT_INVALID, REGION_UNKNOWN, ALREADY_ISSUED, CONFLICT and
+        IDENTITY_*.
         """
         if not is_accepted:
             self._unit.caller.demand_region(request.accepted_region or request.region)
@@ -73,7 +75,7 @@ class ApplicationService:
         await self._refuse_second_card(owner.id, replaces)
         if request.photo_id is not None:
             await PhotoService(self._unit).take(request.photo_id, owner.id, request.region)
-        row = self._row(request, owner.id, kind)
+        row = self._row(request, owner.id, kind, receipt_number or new_receipt_number(self._unit.now))
         if not await self._applications.add(row):
             await self._refuse_second_card(owner.id, replaces)
             raise ProblemError("CONFLICT", "an application of this person is being handled")
@@ -85,7 +87,9 @@ class ApplicationService:
         await self._audit(row, "application.submit", detail | {"identity": identity.outcome.value})
         return await self._view(row)
 
-    def _row(self, request: ApplicationRequest, person_id: str, kind: ApplicationKind) -> ApplicationRow:
+    def _row(
+        self, request: ApplicationRequest, person_id: str, kind: ApplicationKind, receipt_number: str
+    ) -> ApplicationRow:
         unit = self._unit
         application_id = uuid.uuid4().hex
         is_elsewhere = request.accepted_region not in (None, request.region)
@@ -96,7 +100,7 @@ class ApplicationService:
             person_id=person_id,
             region=request.region,
             office=unit.caller.office or None,
-            receipt_number=new_receipt_number(unit.now),
+            receipt_number=receipt_number,
             generation=request.generation,
             card_class=card_class_for(request, unit.rules(request.region), china_date(unit.now)),
             state=ApplicationState.SUBMITTED.value,
@@ -139,7 +143,7 @@ class ApplicationService:
         await PhotoService(self._unit).take(photo_id, row.person_id, row.region)
         row.photo_id = photo_id
         row.updated_at = self._unit.now
-        is_reopened = await Reviews(self._unit).reopen(row.id)
+        is_reopened = await Reviews(self._unit).note_change(row.id)
         await self._audit(row, "application.photo", {"photo_id": photo_id, "is_review_reopened": is_reopened})
         return await self._view(row)
 

@@ -16,6 +16,7 @@ from fastapi import Depends, Request, Response
 
 from issuance.clerks.acts import Act
 from issuance.clerks.sessions import SignedIn, known, signed_in
+from issuance.clerks.tries import KNOWN
 from issuance.clients.auth import act_of
 from issuance.clients.schemas import Role
 from issuance.problems import ProblemError
@@ -28,6 +29,8 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _COOKIE = "__Host-onecard"
 _LOOPBACK_COOKIE = "onecard"
+_BROWSER = "-browser"
+"""Ends the name of the cookie that outlives the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,24 @@ def cookie_name(request: Request) -> str:
     raise ProblemError("LOGIN_INSECURE", "log-in needs https")
 
 
-def set_cookie(request: Request, response: Response, token: str) -> None:
-    """Until the browser closes; the service ends the session earlier."""
+def set_cookies(request: Request, response: Response, token: str, browser: str) -> None:
+    """The session's until the browser closes, though the service ends the session earlier; the browser's own stays."""
     name = cookie_name(request)
     response.set_cookie(name, token, path="/", secure=name == _COOKIE, httponly=True, samesite="strict")
+    response.set_cookie(
+        name + _BROWSER,
+        browser,
+        max_age=int(KNOWN.total_seconds()),
+        path="/",
+        secure=name == _COOKIE,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def browser_of(request: Request) -> str:
+    """What `set_cookies` left in this browser; empty where nobody logged in before."""
+    return request.cookies.get(cookie_name(request) + _BROWSER, "")
 
 
 def drop_cookie(request: Request, response: Response) -> None:
@@ -67,6 +84,15 @@ async def clerk_of(request: Request) -> SignedIn:
     who = await signed_in(services_of(request), token_of(request))
     await _demand_own_page(request, who)
     return who
+
+
+async def is_still_open(request: Request) -> bool:
+    """Whether the session behind a long answer goes on, unlocked. It is no sign of a hand at the keyboard."""
+    try:
+        row, _ = await known(services_of(request), token_of(request))
+    except ProblemError:
+        return False
+    return row.locked_at is None
 
 
 async def locked_clerk_of(request: Request) -> tuple[SignedIn, bool]:

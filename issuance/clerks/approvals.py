@@ -1,7 +1,8 @@
 """Four eyes: an act that one clerk asks for is done once another one, with the right to, approves it.
 
 It is done in the approver's transaction: an act that is no longer possible then leaves the approval waiting. Nobody
-approves what they asked for.
+approves what they asked for, nor what was asked with an account whose temporary password they had, nor with one whose
+temporary password the asking clerk had: either might be one person with two log-ins.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.clerks.acts import FOUR_EYES, Act, may_approve
-from issuance.clerks.models import ApprovalRow
-from issuance.clerks.runners import RUNNERS, Runner
+from issuance.clerks.models import ApprovalRow, ClerkRow
+from issuance.clerks.runners import RUNNERS, About, Runner
 from issuance.clerks.schemas import ApprovalDetail, ApprovalView
 from issuance.clerks.sessions import SignedIn
 from issuance.database import ROW_LOCK
@@ -34,29 +35,30 @@ class ApprovalService:
         self._rows = ApprovalRepository(unit.session)
 
     async def perform(self, act: Act, body: dict[str, Any], reason: str) -> BaseModel:
-        """Do `act` now, or where the region's rules want two clerks, ask for it: the answer is an ApprovalView then.
+        """Do `act` now, or where a region's rules want two clerks, ask for it: the answer is an ApprovalView then.
 
         The caller has shown that the clerk may do `act`.
         """
         runner = _runner(act)
         order = _order(runner, body)
-        subject, region = await runner.about(self._unit, order)
-        if act.value in self._unit.rules(region).four_eyes:
-            return await self._ask(act, order, subject, region, reason)
+        about = await runner.about(self._unit, order)
+        if any(act.value in self._unit.rules(region).four_eyes for region in about.regions):
+            return await self._ask(act, order, about, reason)
         return await runner.run(self._unit, order)
 
-    async def _ask(self, act: Act, order: BaseModel, subject: str, region: str, reason: str) -> ApprovalView:
+    async def _ask(self, act: Act, order: BaseModel, about: About, reason: str) -> ApprovalView:
         unit, approval_id = self._unit, uuid.uuid4().hex
         row = ApprovalRow(
             id=approval_id,
             act=act.value,
-            subject=subject,
-            region=region,
+            subject=about.subject,
+            region=about.region,
             office=unit.caller.office,
             sealed_body=unit.services.sealer.seal(order.model_dump(mode="json"), _context(approval_id)),
             reason=reason[:MAX_REASON],
             state="waiting",
             asked_by=unit.by,
+            access_by=await self._rows.access_by(unit.by),
             asked_at=unit.now,
             expires_at=unit.now + timedelta(hours=unit.services.settings.approval_keep_h),
             decision="",
@@ -107,6 +109,8 @@ class ApprovalService:
         row = await self._row(approval_id, is_locking=True)
         if row.asked_by == who.login:
             raise ProblemError("APPROVAL_SELF", "asked for by the same clerk", subject=_subject(row))
+        if row.access_by == who.login or who.access_by == row.asked_by:
+            raise ProblemError("APPROVAL_SELF", "one of the two gave the other access", subject=_subject(row))
         if not may_approve(who.roles, Act(row.act)):
             raise ProblemError("ACT_FORBIDDEN", f"{row.act} is not approved by this role", subject=_subject(row))
         self._demand_waiting(row)
@@ -145,6 +149,11 @@ class ApprovalRepository:
     async def get(self, approval_id: str, *, is_locking: bool = False) -> ApprovalRow | None:
         lock = ROW_LOCK if is_locking else None
         return await self._session.get(ApprovalRow, approval_id, with_for_update=lock, populate_existing=is_locking)
+
+    async def access_by(self, login: str) -> str:
+        """Who told this clerk the last temporary password."""
+        query = select(ClerkRow.access_by).where(ClerkRow.login == login)
+        return (await self._session.execute(query)).scalar_one()
 
 
 def _runner(act: Act) -> Runner:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, status
+from fastapi import APIRouter, Path, Query, Response, status
 
 from issuance.clerks.approvals import ApprovalService
 from issuance.clerks.schemas import (
@@ -20,6 +20,7 @@ from issuance.clerks.schemas import (
     SessionView,
 )
 from issuance.clerks.service import ClerkService
+from issuance.idempotency import OptionalKey, once
 from issuance.paging import Page, PageQuery
 from issuance.unit import OperatorUnit
 
@@ -29,8 +30,10 @@ ClerkId = Annotated[Id, Path(description="Id of the clerk, not the log-in name")
 
 
 @router.post("/clerks", status_code=status.HTTP_201_CREATED, summary="Make a clerk; answers the temporary password")
-async def create(body: ClerkRequest, unit: OperatorUnit) -> NewAccess:
-    return await ClerkService(unit).create(body)
+async def create(body: ClerkRequest, unit: OperatorUnit, response: Response, key: OptionalKey = None) -> NewAccess:
+    service = ClerkService(unit)
+    keep = NewAccess.without_password
+    return await once(unit, response, "clerk", key, body, NewAccess, lambda: service.create(body), keep=keep)
 
 
 @router.get("/clerks", summary="List clerks, of one office and those below if asked")

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from issuance.clerks import passwords
 from issuance.clerks.models import ClerkRow, ClerkSessionRow
 from issuance.clerks.sessions import CONSOLE, Need, SignedIn, csrf_of, end_sessions, needs_of, open_session
+from issuance.clerks.tries import count_failure, demand_try, forgive, is_locked, known_browser, own_browser
 from issuance.clients.auth import Caller
 from issuance.database import ROW_LOCK, forget
 from issuance.input_rules import field_error
@@ -30,10 +31,6 @@ from issuance.unit import Unit
 if TYPE_CHECKING:
     from issuance.services import Services
 
-MAX_FAILURES = 5
-LOCKED = timedelta(minutes=15)
-MAX_TRIES_A_MINUTE = 20
-"""From one address."""
 ENROL = timedelta(minutes=10)
 SESSIONS_KEPT = timedelta(days=180)
 """After their end, for the clerk's administrator."""
@@ -41,12 +38,15 @@ SESSIONS_KEPT = timedelta(days=180)
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """`given`: what the method asks for, such as password and code. `address` and `agent` are shortened when kept."""
+    """`given`: what the method asks for, such as password and code. `address` and `agent` are shortened when kept;
+    `browser` is what the browser keeps of an earlier log-in.
+    """
 
     method: str
     given: Mapping[str, str] = field(repr=False)
     address: str = ""
     agent: str = ""
+    browser: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,10 @@ METHODS: dict[str, LoginMethod] = {method.name: method for method in (PasswordMe
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """`token` is the value of the session cookie."""
+    """`token` is the value of the session cookie, `browser` of the one that stays."""
 
     token: str = field(repr=False)
+    browser: str = field(repr=False)
     login: str
     needs: frozenset[Need]
 
@@ -106,9 +107,7 @@ class LoggedIn:
 
 async def log_in(services: Services, attempt: LoginAttempt) -> LoggedIn:
     """Raises LOGIN_REFUSED, and LOGIN_LIMITED for an address that tries too often."""
-    now = services.clock()
-    if not services.log_ins.allows(shortened(attempt.address), now):
-        raise ProblemError("LOGIN_LIMITED", "too many log-ins from this address")
+    await demand_try(services, shortened(attempt.address))
     proof = await METHODS[attempt.method].prove(services, attempt)
     now = services.clock()
     if proof.clerk_id is None:
@@ -117,12 +116,16 @@ async def log_in(services: Services, attempt: LoginAttempt) -> LoggedIn:
         raise _refused()
     async with services.database.transaction(scope=EVERYWHERE) as session:
         row = await _locked(session, proof.clerk_id)
-        wrong = _wrong(row, proof, now)
+        browser = await known_browser(session, row, attempt.browser, now)
+        wrong = "LOCKED" if is_locked(row, browser, now) else _wrong(row, proof, now)
         unit = _unit(services, session, row, now)
         if wrong:
-            _count_failure(row, now)
+            count_failure(row, browser, now)
             await unit.audit("clerk.log_in", f"clerk:{row.id}", region=row.region, outcome=wrong)
         else:
+            forgive(row, browser)
+            if browser is not None:
+                browser.browser_hash = None
             made = await _open(unit, row, proof, attempt)
     if wrong:
         raise _refused()
@@ -131,8 +134,6 @@ async def log_in(services: Services, attempt: LoginAttempt) -> LoggedIn:
 
 def _wrong(row: ClerkRow, proof: Proof, now: datetime) -> str:
     """Why not, in a word for the audit trail; empty when nothing is."""
-    if row.locked_until is not None and now < row.locked_until:
-        return "LOCKED"
     if not proof.is_good or (proof.as_of is not None and proof.as_of != row.updated_at):
         return "LOGIN_REFUSED"
     if row.status != "active":
@@ -144,19 +145,10 @@ def _wrong(row: ClerkRow, proof: Proof, now: datetime) -> str:
     return ""
 
 
-def _count_failure(row: ClerkRow, now: datetime) -> None:
-    if row.locked_until is not None and now < row.locked_until:
-        return
-    row.failed += 1
-    if row.failed >= MAX_FAILURES:
-        row.failed, row.locked_until = 0, now + LOCKED
-
-
 async def _open(unit: Unit, row: ClerkRow, proof: Proof, attempt: LoginAttempt) -> LoggedIn:
-    row.failed, row.locked_until = 0, None
     row.totp_step = row.totp_step if proof.step is None else proof.step
     await forget(unit.session, ClerkSessionRow, ClerkSessionRow.expires_at < unit.now - SESSIONS_KEPT)
-    token, session_id = open_session(
+    opened = open_session(
         unit.session,
         row,
         method=attempt.method,
@@ -166,9 +158,12 @@ async def _open(unit: Unit, row: ClerkRow, proof: Proof, attempt: LoginAttempt) 
         hours=unit.services.settings.clerk_session_h,
     )
     await unit.audit(
-        "clerk.log_in", f"clerk:{row.id}", region=row.region, detail={"session": session_id, "method": attempt.method}
+        "clerk.log_in",
+        f"clerk:{row.id}",
+        region=row.region,
+        detail={"session": opened.session_id, "method": attempt.method},
     )
-    return LoggedIn(token, row.login, needs_of(row))
+    return LoggedIn(opened.token, opened.browser, row.login, needs_of(row))
 
 
 async def log_out(services: Services, who: SignedIn) -> None:
@@ -190,18 +185,19 @@ async def lock(services: Services, who: SignedIn) -> None:
 
 async def unlock(services: Services, who: SignedIn, password: str, address: str) -> None:
     """Wrong passwords count as those of log-ins do. Raises LOGIN_REFUSED, LOGIN_LIMITED."""
-    if not services.log_ins.allows(shortened(address), services.clock()):
-        raise ProblemError("LOGIN_LIMITED", "too many log-ins from this address")
+    await demand_try(services, shortened(address))
     async with services.database.look(scope=EVERYWHERE) as session:
         stored = await session.scalar(select(ClerkRow.password_hash).where(ClerkRow.id == who.clerk_id))
     is_right = await passwords.fits(password, stored)
     async with services.database.transaction(scope=EVERYWHERE) as session:
         row, now = await _locked(session, who.clerk_id), services.clock()
-        wrong = _wrong(row, Proof(row.id, is_right and row.password_hash == stored), now)
+        browser = await own_browser(session, who.session_id)
+        is_shut = is_locked(row, browser, now)
+        wrong = "LOCKED" if is_shut else _wrong(row, Proof(row.id, is_right and row.password_hash == stored), now)
         if wrong:
-            _count_failure(row, now)
+            count_failure(row, browser, now)
         else:
-            row.failed, row.locked_until = 0, None
+            forgive(row, browser)
             mine = update(ClerkSessionRow).where(ClerkSessionRow.id == who.session_id)
             await session.execute(mine.values(locked_at=None, last_seen=now))
         unit = Unit(session, services, who.caller, now)
@@ -222,12 +218,13 @@ async def change_password(services: Services, who: SignedIn, old: str, new: str)
     async with services.database.transaction(scope=EVERYWHERE) as session:
         row, now = await _locked(session, who.clerk_id), services.clock()
         unit = Unit(session, services, who.caller, now)
-        is_right = is_right and row.password_hash == stored and not (row.locked_until and now < row.locked_until)
+        browser = await own_browser(session, who.session_id)
+        is_right = is_right and row.password_hash == stored and not is_locked(row, browser, now)
         if is_right:
             row.password_hash, row.must_change, row.password_until, row.updated_at = hashed, False, None, now
             await end_sessions(session, row.id, "password", now, but=who.session_id)
         else:
-            _count_failure(row, now)
+            count_failure(row, browser, now)
         outcome = "ok" if is_right else "LOGIN_REFUSED"
         await unit.audit("clerk.change_password", f"clerk:{row.id}", region=row.region, outcome=outcome)
     if not is_right:

@@ -13,7 +13,8 @@ from issuance.scope import OfficeScoped, RegionScoped
 
 class ClerkRow(RegionScoped, OfficeScoped, Base):
     """`region` and `office` are those of the office. `must_change`: the password is a temporary one, good until
-    `password_until`. `totp_step` is the last 30-second step whose one-time code was used.
+    `password_until`. `totp_step` is the last 30-second step whose one-time code was used. `access_by` told that
+    password: who made the clerk, or reset the access last.
     """
 
     __tablename__ = "clerks"
@@ -39,17 +40,22 @@ class ClerkRow(RegionScoped, OfficeScoped, Base):
     locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     version: Mapped[int] = mapped_column(default=1)
     created_by: Mapped[str] = mapped_column(String(64))
+    access_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ClerkSessionRow(RegionScoped, OfficeScoped, Base):
     """`token_hash` is SHA-256 of what the cookie holds. `address` and `agent` are shortened. `locked_at`: since then
-    the session is good for nothing but the clerk's password.
+    the session is good for nothing but the clerk's password. `browser_hash` is SHA-256 of what the browser keeps
+    beyond the session, None once it kept something newer; `browser_failed` counts what it proved wrongly since.
     """
 
     __tablename__ = "clerk_sessions"
-    __table_args__ = (Index("ix_clerk_sessions_clerk", "clerk_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_clerk_sessions_clerk", "clerk_id", "created_at"),
+        Index("ix_clerk_sessions_browser_hash", "browser_hash", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
@@ -65,10 +71,25 @@ class ClerkSessionRow(RegionScoped, OfficeScoped, Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     end_reason: Mapped[str] = mapped_column(String(16), default="")
     locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    browser_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    browser_failed: Mapped[int] = mapped_column(default=0)
+
+
+class LogInTryRow(Base):
+    """How many tried to log in from one network in the minute that began at `minute`."""
+
+    __tablename__ = "log_in_tries"
+
+    network: Mapped[str] = mapped_column(String(40), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(UtcDateTime)
+    tries: Mapped[int]
 
 
 class ApprovalRow(RegionScoped, OfficeScoped, Base):
-    """An act that waits for a second clerk. `region` is that of the subject, `office` that of the clerk who asked."""
+    """An act that waits for a second clerk. `region` is that of the subject, `office` that of the clerk who asked.
+
+    `access_by`: who had given the asking clerk access by then.
+    """
 
     __tablename__ = "clerk_approvals"
     __table_args__ = (
@@ -85,6 +106,7 @@ class ApprovalRow(RegionScoped, OfficeScoped, Base):
     reason: Mapped[str] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(16))
     asked_by: Mapped[str] = mapped_column(String(64))
+    access_by: Mapped[str] = mapped_column(String(64), default="")
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     decided_by: Mapped[str | None] = mapped_column(String(64))

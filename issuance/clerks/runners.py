@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from issuance.cards.commands import CardCommands
 from issuance.cards.life_cycle import LifeCycle, subject_of
+from issuance.cards.repository import CardRepository
 from issuance.cards.schemas import CardNumber, CardOrder, HolderEnd
 from issuance.clerks.acts import Act
 from issuance.problems import ProblemError
@@ -31,17 +32,36 @@ class CardHolderEnd(HolderEnd):
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What an act is about. `others`: regions that have a say beside `region`, since the act reaches into them."""
+
+    subject: str
+    region: str
+    others: frozenset[str] = frozenset()
+
+    @property
+    def regions(self) -> frozenset[str]:
+        return self.others | {self.region}
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
-    """`about` answers subject and region, or raises NOT_FOUND for what the asking clerk does not serve."""
+    """`about` raises NOT_FOUND for what the asking clerk does not serve."""
 
     body: type[BaseModel]
-    about: Callable[[Unit, Any], Awaitable[tuple[str, str]]]
+    about: Callable[[Unit, Any], Awaitable[About]]
     run: Callable[[Unit, Any], Awaitable[BaseModel]]
 
 
-async def _card(unit: Unit, body: CardCancel | CardHolderEnd) -> tuple[str, str]:
+async def _card(unit: Unit, body: CardCancel) -> About:
     row = await LifeCycle(unit).card(body.card_number, is_locking=False)
-    return subject_of(row), row.region
+    return About(subject_of(row), row.region)
+
+
+async def _holder(unit: Unit, body: CardHolderEnd) -> About:
+    """Wherever the person has or had a card: no region makes another one for who died."""
+    row = await LifeCycle(unit).card(body.card_number, is_locking=False)
+    return About(subject_of(row), row.region, await CardRepository(unit.session).regions_of(row.person_id))
 
 
 async def _cancel(unit: Unit, body: CardCancel) -> BaseModel:
@@ -56,16 +76,16 @@ def _without_number(kind: type[Any], body: BaseModel) -> Any:
     return kind(**body.model_dump(exclude={"card_number"}))
 
 
-async def _place(unit: Unit, body: DestroyOrder) -> tuple[str, str]:
+async def _place(unit: Unit, body: DestroyOrder) -> About:
     row = await StockLedger(unit).place(body.place_id, "")
-    return f"place:{row.id}", row.region
+    return About(f"place:{row.id}", row.region)
 
 
 async def _destroy(unit: Unit, body: DestroyOrder) -> BaseModel:
     return await MovementService(unit).destroy(body)
 
 
-async def _numbers(unit: Unit, body: NumberChange) -> tuple[str, str]:
+async def _numbers(unit: Unit, body: NumberChange) -> About:
     """Raises CONFLICT for numbers under several rule packs: one of them may want two clerks where another does not."""
     first = min(body.numbers)
     rows = await CardNumberRepository(unit.session).rows(sorted(set(body.numbers)))
@@ -73,7 +93,7 @@ async def _numbers(unit: Unit, body: NumberChange) -> tuple[str, str]:
         raise ProblemError("NOT_FOUND", f"number {first} is not in the pool")
     if len({unit.services.rules.pack(row.region).region for row in rows.values()}) > 1:
         raise ProblemError("CONFLICT", "numbers of several regions; ask for each region", subject=f"number:{first}")
-    return f"number:{first}", rows[first].region
+    return About(f"number:{first}", rows[first].region)
 
 
 async def _change_numbers(unit: Unit, body: NumberChange) -> BaseModel:
@@ -82,7 +102,7 @@ async def _change_numbers(unit: Unit, body: NumberChange) -> BaseModel:
 
 RUNNERS: dict[Act, Runner] = {
     Act.CARD_CANCEL: Runner(CardCancel, _card, _cancel),
-    Act.HOLDER_END: Runner(CardHolderEnd, _card, _end_holder),
+    Act.HOLDER_END: Runner(CardHolderEnd, _holder, _end_holder),
     Act.STOCK_DESTROY: Runner(DestroyOrder, _place, _destroy),
     Act.NUMBER_CHANGE: Runner(NumberChange, _numbers, _change_numbers),
 }

@@ -12,10 +12,11 @@ from cardlib.wire import Message
 from issuance.clerks.acts import Act, ClerkRole
 from issuance.clerks.sessions import Need
 from issuance.database import WITHOUT_NUL
+from issuance.privacy.free_text import Masked
 
 Login = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{1,31}$")]
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=WITHOUT_NUL)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=WITHOUT_NUL), Masked]
 Typed = Annotated[SecretStr, Field(max_length=256)]
 """What a clerk typed and nobody else may see."""
 ApprovalState = Literal["waiting", "approved", "refused", "withdrawn"]
@@ -81,7 +82,10 @@ class ClerkView(Message):
 
 
 class NewAccess(Message):
-    """`temporary_password` is told once and good for three days; the first log-in changes it and sets up codes."""
+    """`temporary_password` is told once and good for three days; the first log-in changes it and sets up codes.
+
+    Asked again with the same key it is empty: who did not get it resets the access.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -98,6 +102,9 @@ class NewAccess(Message):
     clerk: ClerkView
     temporary_password: str = Field(repr=False)
     password_until: datetime
+
+    def without_password(self) -> NewAccess:
+        return self.model_copy(update={"temporary_password": ""})
 
 
 class SessionView(Message):

@@ -11,6 +11,7 @@ from issuance.clerks.models import ClerkRow, ClerkSessionRow
 from issuance.clerks.repository import ClerkRepository
 from issuance.clerks.schemas import ClerkChange, ClerkRequest, ClerkView, NewAccess, SessionView
 from issuance.clerks.sessions import CONSOLE, end_sessions
+from issuance.clerks.tries import forget_browsers
 from issuance.input_rules import field_error
 from issuance.offices.models import OfficeRow
 from issuance.offices.repository import OfficeRepository
@@ -49,6 +50,7 @@ class ClerkService:
             failed=0,
             version=1,
             created_by=self._unit.by,
+            access_by=self._unit.by,
             created_at=self._unit.now,
             updated_at=self._unit.now,
         )
@@ -93,10 +95,11 @@ class ClerkService:
         row = await self._other(clerk_id)
         password, until = passwords.temporary_password(), self._unit.now + TEMPORARY
         row.password_hash = await passwords.hash_password(password)
-        row.must_change, row.password_until, row.sealed_totp = True, until, None
+        row.must_change, row.password_until, row.sealed_totp, row.access_by = True, until, None, self._unit.by
         row.failed, row.locked_until = 0, None
         row.version, row.updated_at = row.version + 1, self._unit.now
         await self._end(row, "reset")
+        await forget_browsers(self._unit.session, row.id)
         await self._audit("clerk.reset", row, {})
         return NewAccess(clerk=self._view(row), temporary_password=password, password_until=until)
 
@@ -106,8 +109,10 @@ class ClerkService:
         return [session_view(found) for found in await self._clerks.sessions(row.id, LISTED_SESSIONS)]
 
     async def end_sessions(self, clerk_id: str, session_id: str | None = None) -> int:
-        """All, or one. Returns how many were open."""
+        """All, and then no browser is known any more, or one. Returns how many were open."""
         row = await self._row(clerk_id)
+        if session_id is None:
+            await forget_browsers(self._unit.session, row.id)
         ended = await end_sessions(self._unit.session, row.id, "ended", self._unit.now, only=session_id)
         await self._audit("clerk.end_sessions", row, {"ended": ended})
         return ended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import uuid
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.clerks.acts import Act, ClerkRole, acts_of
 from issuance.clerks.models import ClerkRow, ClerkSessionRow
+from issuance.clerks.tries import hash_of
 from issuance.clients.auth import Caller
 from issuance.clients.schemas import Role
 from issuance.problems import ProblemError
@@ -39,7 +39,10 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A clerk behind a valid session. `csrf` goes into every form and into `X-CSRF-Token` of every script."""
+    """A clerk behind a valid session. `csrf` goes into every form and into `X-CSRF-Token` of every script.
+
+    `access_by`: who told the clerk the last temporary password.
+    """
 
     session_id: str
     clerk_id: str
@@ -49,6 +52,7 @@ class SignedIn:
     office: str
     office_id: int
     needs: frozenset[Need]
+    access_by: str
     csrf: str = field(repr=False)
 
     @property
@@ -77,18 +81,24 @@ def csrf_of(token: str) -> str:
     return urlsafe_b64encode(hmac.digest(token.encode(), b"onecard csrf", "sha256")).rstrip(b"=").decode()
 
 
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`token` and `browser` are what the two cookies hold, told nowhere else."""
+
+    session_id: str
+    token: str = field(repr=False)
+    browser: str = field(repr=False)
 
 
 def open_session(
     session: AsyncSession, clerk: ClerkRow, *, method: str, address: str, agent: str, now: datetime, hours: int
-) -> tuple[str, str]:
-    """The cookie's value, told nowhere else, and the session's id."""
-    token = secrets.token_urlsafe(32)
+) -> Opened:
+    made = Opened(uuid.uuid4().hex, secrets.token_urlsafe(32), secrets.token_urlsafe(32))
     row = ClerkSessionRow(
-        id=uuid.uuid4().hex,
-        token_hash=_hash(token),
+        id=made.session_id,
+        token_hash=hash_of(made.token),
+        browser_hash=hash_of(made.browser),
+        browser_failed=0,
         clerk_id=clerk.id,
         region=clerk.region,
         office=clerk.office,
@@ -100,7 +110,7 @@ def open_session(
         expires_at=now + timedelta(hours=hours),
     )
     session.add(row)
-    return token, row.id
+    return made
 
 
 async def signed_in(services: Services, token: str) -> SignedIn:
@@ -121,7 +131,7 @@ async def known(services: Services, token: str) -> tuple[ClerkSessionRow, Signed
     query = (
         select(ClerkSessionRow, ClerkRow)
         .join(ClerkRow, ClerkRow.id == ClerkSessionRow.clerk_id)
-        .where(ClerkSessionRow.token_hash == _hash(token))
+        .where(ClerkSessionRow.token_hash == hash_of(token))
     )
     async with services.database.look(scope=EVERYWHERE) as session:
         found = (await session.execute(query)).one_or_none()
@@ -140,6 +150,7 @@ async def known(services: Services, token: str) -> tuple[ClerkSessionRow, Signed
         office=clerk.office,
         office_id=clerk.office_id,
         needs=needs_of(clerk),
+        access_by=clerk.access_by,
         csrf=csrf_of(token),
     )
 

@@ -10,11 +10,11 @@ from issuance.clerks import login
 from issuance.clerks.access import (
     ClerkDesk,
     OwnDesk,
+    browser_of,
     clerk_desk,
-    cookie_name,
     demand_own_origin,
     drop_cookie,
-    set_cookie,
+    set_cookies,
 )
 from issuance.clerks.acts import Act
 from issuance.clerks.approvals import ApprovalService
@@ -57,7 +57,6 @@ _ACT_ANSWER: dict[int | str, dict[str, Any]] = {
 
 @router.post("/log-in", summary="Log in; the session is in the cookie of the answer")
 async def log_in(body: LogIn, request: Request, response: Response) -> SignedInView:
-    cookie_name(request)
     demand_own_origin(request)
     services = services_of(request)
     given = {
@@ -66,13 +65,13 @@ async def log_in(body: LogIn, request: Request, response: Response) -> SignedInV
         "code": body.code.get_secret_value(),
     }
     made = await login.log_in(services, attempt_of(request, "password", given))
-    set_cookie(request, response, made.token)
+    set_cookies(request, response, made.token, made.browser)
     return _view(await signed_in(services, made.token))
 
 
 def attempt_of(request: Request, method: str, given: dict[str, str]) -> LoginAttempt:
     address = request.client.host if request.client is not None else ""
-    return LoginAttempt(method, given, address, request.headers.get("User-Agent", ""))
+    return LoginAttempt(method, given, address, request.headers.get("User-Agent", ""), browser_of(request))
 
 
 @router.post("/log-out", status_code=status.HTTP_204_NO_CONTENT, summary="End this session")

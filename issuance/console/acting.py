@@ -32,8 +32,10 @@ async def attempt(
     read: Callable[[], Order],
     answer_type: type[Answer],
     run: Callable[[Unit, Order], Awaitable[Answer]],
+    keep: Callable[[Answer], Answer] | None = None,
 ) -> Answer | Refusal:
-    """Do what the form orders, once for one page that was shown; raises only what is a fault of ours."""
+    """Do what the form orders, once for one page that was shown; raises only what is a fault of ours. `keep` leaves
+    out of the answer what a form sent twice is not shown again."""
     try:
         order = read()
         async with page.desk.unit() as unit:
@@ -41,7 +43,7 @@ async def attempt(
             async def make() -> Answer:
                 return await run(unit, order)
 
-            return await once(unit, Response(), f"console.{scope}", form.key, order, answer_type, make)
+            return await once(unit, Response(), f"console.{scope}", form.key, order, answer_type, make, keep=keep)
     except Exception as error:
         return page.refusal(error)
 

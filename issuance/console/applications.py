@@ -87,7 +87,7 @@ async def _show(page: Page, application_id: str, **context: Any) -> Response:
         may_review=review is not None
         and review.state == "waiting"
         and page.viewer.may(Act.APPLICATION_REVIEW)
-        and review.collected_by != page.viewer.login,
+        and page.viewer.login not in review.authors,
         may_make=is_ready and state in _MAKING and page.viewer.may(Act.CARD_ISSUE),
         today=page.desk.today,
         **context,

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from cardlib.wire import HexId
 from issuance.console.batches import BatchPath, Reading, Running
 from issuance.console.lists import following, rows_of
+from issuance.console.live import live
 from issuance.console.page import Page
 from issuance.paging import PageQuery
 from issuance.problems import ProblemError
@@ -102,8 +103,7 @@ async def events(batch_id: BatchPath, page: Reading) -> Response:
     """Server-sent events: the running work, until there is none; then `end`."""
     async with page.desk.unit(is_reading=True) as unit:
         await BatchService(unit).batch(batch_id, is_locking=False)
-    headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(page, batch_id), media_type="text/event-stream", headers=headers)
+    return live(page.request, _events(page, batch_id))
 
 
 async def _events(page: Page, batch_id: str) -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from issuance.clerks.access import clerk_of, demand_own_origin, drop_cookie, set_cookie
+from issuance.clerks.access import clerk_of, demand_own_origin, drop_cookie, set_cookies
 from issuance.clerks.login import log_in, log_out
 from issuance.clerks.sessions import SignedIn
 from issuance.clerks.staff_endpoints import attempt_of
@@ -35,7 +35,7 @@ async def send(request: Request) -> Response:
         kept = Form({"login": form.get("login")})
         return look.draw("login.html", form=kept, next=after, refusal=look.refusal(error))
     response = look.go("/me/begin" if made.needs else after)
-    set_cookie(request, response, made.token)
+    set_cookies(request, response, made.token, made.browser)
     return response
 
 
@@ -50,5 +50,5 @@ async def leave(request: Request, who: Annotated[SignedIn, Depends(clerk_of)]) -
 def own_path(wanted: str) -> str:
     """A page of the console, below its root; anything else leads home."""
     path = wanted.removeprefix(ROOT)
-    is_own = wanted.startswith(f"{ROOT}/") and path.isascii() and not {*path} & set("\\?#\r\n\t ") and "//" not in path
-    return path if is_own else "/"
+    is_plain = path.isascii() and not {*path} & set("\\?#%\r\n\t ") and "//" not in path and "/." not in path
+    return path if wanted.startswith(f"{ROOT}/") and is_plain else "/"

@@ -17,6 +17,7 @@ from issuance.console.page import Page, page_for
 from issuance.console.slips import PDF, Line, slip
 from issuance.console.times import china, day
 from issuance.console.words import words
+from issuance.newborns.service import NewbornService
 from issuance.progress.receipts import grouped
 
 router = APIRouter()
@@ -44,6 +45,21 @@ async def application_slip(application_id: HexId, page: Annotated[Page, page_for
         (w["business"], grouped(view.receipt_number)),
     ]
     following = [w[_NEXT.get(view.state, "next_waiting")], w["progress"]]
+    return _answer(page, w["title_application"], facts, following)
+
+
+@router.get("/collect/newborns/{newborn_id}/slip.pdf")
+async def newborn_slip(newborn_id: HexId, page: Annotated[Page, page_for(Act.APPLICATION_COLLECT)]) -> Response:
+    async with page.desk.unit() as unit:
+        view = await NewbornService(unit).view(newborn_id)
+    w = words(page.language)["slip"]
+    facts = [
+        (w["kind"], page.term("kind", "newborn")),
+        (w["born"], day(view.birth_date)),
+        (w["taken"], china(view.created_at)),
+        (w["business"], grouped(view.receipt_number)),
+    ]
+    following = [w["next_newborn"].format(deadline=china(view.deadline)[:10]), w["progress_newborn"]]
     return _answer(page, w["title_application"], facts, following)
 
 

@@ -98,7 +98,7 @@ async def make(page: Managing) -> Response:
     async def run(unit: Unit, order: ClerkRequest) -> NewAccess:
         return await ClerkService(unit).create(order)
 
-    done = await attempt(page, form, "clerk", read, NewAccess, run)
+    done = await attempt(page, form, "clerk", read, NewAccess, run, NewAccess.without_password)
     if isinstance(done, Refusal):
         return await _new(page, None, form=form, refusal=done)
     return page.show("clerk_access.html", access=done, is_new=True)
@@ -213,7 +213,8 @@ async def reset(clerk_id: HexId, page: Managing) -> Response:
     async def run(unit: Unit, _order: Nothing) -> NewAccess:
         return await ClerkService(unit).reset(clerk_id)
 
-    done = await attempt(page, form, f"clerk.reset:{clerk_id}", Nothing, NewAccess, run)
+    keep = NewAccess.without_password
+    done = await attempt(page, form, f"clerk.reset:{clerk_id}", Nothing, NewAccess, run, keep)
     if isinstance(done, Refusal):
         return await _reset(page, clerk_id, form=form, refusal=done)
     return page.show("clerk_access.html", access=done, is_new=False)

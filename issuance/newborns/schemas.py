@@ -73,7 +73,10 @@ class NewbornRequest(Message):
 
 
 class NewbornView(Message):
-    """`waiting` for what `missing` names, until `deadline`; `applied`: go on with the application."""
+    """`waiting` for what `missing` names, until `deadline`; `applied`: go on with the application.
+
+    `receipt_number` is that of the application, too; until then progress is asked with it and the applicant's number.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -81,6 +84,7 @@ class NewbornView(Message):
                 {
                     "id": EXAMPLE_ID,
                     "region": "110000",
+                    "receipt_number": "2612345678901224",
                     "state": "waiting",
                     "missing": ["name", "social_security_number"],
                     "name": None,
@@ -98,6 +102,7 @@ class NewbornView(Message):
 
     id: str
     region: str
+    receipt_number: str
     state: Literal["waiting", "applied"]
     missing: list[str]
     name: str | None = Field(description="Masked")

@@ -16,6 +16,7 @@ from issuance.newborns.repository import NewbornRepository
 from issuance.newborns.schemas import NewbornRequest, NewbornView, Registration
 from issuance.persons.checks import parse_date
 from issuance.problems import ProblemError, bad_input
+from issuance.progress.receipts import new_receipt_number
 from issuance.rules import RuleError
 from issuance.unit import Desk, Unit
 
@@ -65,6 +66,7 @@ class NewbornService:
             region=request.region,
             accepted_region=request.accepted_region,
             state="waiting",
+            receipt_number=new_receipt_number(unit.now),
             deadline=datetime.combine(born + timedelta(days=days + 1), time.min, CHINA).astimezone(UTC),
             created_by=unit.caller.client_id,
             created_at=unit.now,
@@ -109,7 +111,11 @@ class NewbornService:
         application = application_of(request)
         if application is not None:
             made = await ApplicationService(self._unit).apply(
-                application, identity, kind=ApplicationKind.NEWBORN, is_accepted=True
+                application,
+                identity,
+                kind=ApplicationKind.NEWBORN,
+                is_accepted=True,
+                receipt_number=row.receipt_number,
             )
             row.state, row.application_id = "applied", made.id
         row.updated_at = self._unit.now
@@ -124,6 +130,7 @@ class NewbornService:
         return NewbornView(
             id=row.id,
             region=row.region,
+            receipt_number=row.receipt_number,
             state="waiting" if row.state == "waiting" else "applied",
             missing=missing(request),
             name=None if child.name is None else mask_name(child.name),

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow, ApplicationStepRow
 from issuance.database import insert_new
+from issuance.newborns.models import NewbornRow
 from issuance.production.models import LineRow
 from issuance.progress.models import ProgressTryRow
 from issuance.stock.models import BlankRow, PlaceRow
@@ -27,6 +28,12 @@ class ProgressRepository:
         found: ApplicationRow | None = await self._session.scalar(
             select(ApplicationRow).where(ApplicationRow.receipt_number == receipt_number)
         )
+        return found
+
+    async def newborn(self, receipt_number: str) -> NewbornRow | None:
+        """Whose application waits for a name and number."""
+        query = select(NewbornRow).where(NewbornRow.receipt_number == receipt_number, NewbornRow.state == "waiting")
+        found: NewbornRow | None = await self._session.scalar(query)
         return found
 
     async def take_try(self, receipt_number: str, day: date) -> bool:

@@ -10,9 +10,14 @@ import hmac
 from datetime import datetime
 from typing import Final, Literal
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from issuance.applications.models import ApplicationRow
 from issuance.clock import china_date
 from issuance.input_rules import field_error
+from issuance.newborns.models import NewbornRow
+from issuance.newborns.repository import NewbornRepository
+from issuance.newborns.schemas import NewbornRequest
 from issuance.persons.repository import PersonRepository
 from issuance.problems import ProblemError, bad_input
 from issuance.progress.receipts import parse_receipt_number
@@ -72,6 +77,12 @@ _WORDS: Final[dict[Stage, tuple[str, str, str, str]]] = {
     ),
 }
 _POSTED: Final = ("卡做好了，等待寄送", "The card is made and will be posted", "请留意收件。", "Look out for it.")
+_NAMELESS: Final = (
+    "等孩子的姓名和号码",
+    "The child's name and number are awaited",
+    "上户口后，带户口簿到受理网点登记。",
+    "Once the child is registered, bring the household register to the office that took it in.",
+)
 _REFUSED: Final = (
     "没有办成",
     "It could not be done",
@@ -98,23 +109,51 @@ class ProgressService:
         async with self._services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
             repository = ProgressRepository(session)
             row = await repository.application(number)
-            if row is None:
+            if row is not None:
+                return await self._progress(repository, row)
+            newborn = await repository.newborn(number)
+            if newborn is None:
                 raise ProblemError("PROGRESS_UNKNOWN", "gone since")
-            return await self._progress(repository, row)
+            return self._waiting(newborn, NewbornRepository(session, self._services.sealer).request(newborn))
 
     async def _is_admitted(self, number: str, check: str) -> bool:
         """The try is stored whatever comes of it."""
         async with self._services.database.transaction(scope=EVERYWHERE) as session:
             repository = ProgressRepository(session)
-            row = await repository.application(number)
-            if row is None or not await repository.take_try(number, china_date(self._now)):
+            whose = await self._number_of(repository, session, number)
+            if whose is None or not await repository.take_try(number, china_date(self._now)):
                 return False
-            person = await PersonRepository(session, self._services.sealer).data(row.person_id)
-            expected = person.social_security_number[-CHECK_LETTERS:].upper()
+            expected = whose[-CHECK_LETTERS:].upper()
             if not hmac.compare_digest(expected.encode(), check.upper().encode()):
                 return False
             await repository.forget_tries(number)
             return True
+
+    async def _number_of(self, repository: ProgressRepository, session: AsyncSession, number: str) -> str | None:
+        """The holder's social security number; the applying parent's for a child that has none yet."""
+        row = await repository.application(number)
+        if row is not None:
+            return (await PersonRepository(session, self._services.sealer).data(row.person_id)).social_security_number
+        newborn = await repository.newborn(number)
+        if newborn is None:
+            return None
+        request = NewbornRepository(session, self._services.sealer).request(newborn)
+        parent = request.mother if request.applicant == "mother" else request.father
+        return None if parent is None else parent.social_security_number
+
+    def _waiting(self, row: NewbornRow, request: NewbornRequest) -> Progress:
+        received = {Stage.RECEIVED: row.created_at}
+        return Progress(
+            receipt_number=row.receipt_number,
+            outcome="open",
+            text_zh=_NAMELESS[0],
+            text_en=_NAMELESS[1],
+            next_zh=_NAMELESS[2],
+            next_en=_NAMELESS[3],
+            delivery=request.delivery.way,
+            pick_up=None,
+            stages=[_stage(stage, Stage.RECEIVED, received.get(stage), is_over=False) for stage in Stage],
+        )
 
     async def _progress(self, repository: ProgressRepository, row: ApplicationRow) -> Progress:
         done = await repository.done_at(row.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
@@ -14,7 +14,10 @@ _WAITING = text("state = 'waiting'")
 
 
 class ReviewRow(RegionScoped, Base):
-    """One for each application that a clerk collected; `collected_at_office` is the path of that clerk's office."""
+    """One for each application that a clerk collected; `collected_at_office` is the path of that clerk's office.
+
+    `changed_by`: who has changed since what waits.
+    """
 
     __tablename__ = "application_reviews"
     __table_args__ = (
@@ -34,6 +37,12 @@ class ReviewRow(RegionScoped, Base):
     collected_by: Mapped[str] = mapped_column(String(64))
     collected_at_office: Mapped[str] = mapped_column(String(128))
     collected_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    changed_by: Mapped[list[str]] = mapped_column(JSON, default=list)
     reviewed_by: Mapped[str | None] = mapped_column(String(64))
     reviewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reason: Mapped[str] = mapped_column(String(256), default="")
+
+    @property
+    def authors(self) -> frozenset[str]:
+        """Whose work waits: none of them accepts it."""
+        return frozenset({self.collected_by, *self.changed_by})

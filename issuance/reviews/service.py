@@ -28,22 +28,31 @@ class Reviews:
                 collected_by=self._unit.by,
                 collected_at_office=self._unit.caller.office,
                 collected_at=self._unit.now,
+                changed_by=[],
                 reason="",
             )
         )
         await self._unit.session.flush()
 
-    async def reopen(self, application_id: str) -> bool:
-        """What was accepted has been changed since: another clerk than the one who changed it looks again."""
-        review = await self._unit.session.get(
-            ReviewRow, application_id, with_for_update=ROW_LOCK, populate_existing=True
-        )
-        if review is None or review.state != "accepted":
+    async def note_change(self, application_id: str) -> bool:
+        """This clerk changed what was collected; True when it had been accepted, and waits again.
+
+        Another clerk looks at it than the one who collected what waits and all who changed it since.
+        """
+        review = await self._locked(application_id)
+        if review is None or review.state == "returned":
             return False
-        review.state, review.reviewed_by, review.reviewed_at = "waiting", None, None
-        review.collected_by, review.collected_at = self._unit.by, self._unit.now
+        is_reopened = review.state == "accepted"
+        if is_reopened:
+            review.state, review.reviewed_by, review.reviewed_at = "waiting", None, None
+            review.collected_by, review.collected_at, review.changed_by = self._unit.by, self._unit.now, []
+        elif self._unit.by != review.collected_by:
+            review.changed_by = sorted({*review.changed_by, self._unit.by})
         await self._unit.session.flush()
-        return True
+        return is_reopened
+
+    async def _locked(self, application_id: str) -> ReviewRow | None:
+        return await self._unit.session.get(ReviewRow, application_id, with_for_update=ROW_LOCK, populate_existing=True)
 
     async def of(self, application_id: str) -> ReviewRow | None:
         return await self._unit.session.get(ReviewRow, application_id)
@@ -56,15 +65,13 @@ class Reviews:
             raise ProblemError("APPLICATION_STATE", said, application_id=row.id)
 
     async def decide(self, application_id: str, *, is_accepted: bool, reason: str = "") -> ReviewRow:
-        """Raises NOT_FOUND, APPROVAL_SELF for the clerk who collected, APPROVAL_STATE once it was decided."""
-        review = await self._unit.session.get(
-            ReviewRow, application_id, with_for_update=ROW_LOCK, populate_existing=True
-        )
+        """Raises NOT_FOUND, APPROVAL_SELF for who collected or changed it, APPROVAL_STATE once it was decided."""
+        review = await self._locked(application_id)
         subject = f"application:{application_id}"
         if review is None:
             raise ProblemError("NOT_FOUND", "nothing to review", application_id=application_id)
-        if review.collected_by == self._unit.by:
-            raise ProblemError("APPROVAL_SELF", "collected by the same clerk", subject=subject)
+        if self._unit.by in review.authors:
+            raise ProblemError("APPROVAL_SELF", "collected or changed by the same clerk", subject=subject)
         if review.state != "waiting":
             raise ProblemError("APPROVAL_STATE", f"it is {review.state}", subject=subject)
         review.state = _DECIDED[is_accepted]

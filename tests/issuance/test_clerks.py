@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from issuance.clerks.login import MAX_FAILURES, METHODS, LoginAttempt, PasswordMethod, Proof, shortened
+from issuance.clerks.login import METHODS, LoginAttempt, PasswordMethod, Proof, shortened
+from issuance.clerks.tries import MAX_FAILURES
 from tests.issuance.conftest import Centre, both_engines, ok, refused
 from tests.issuance.staff import PASSWORD, Staff
 
@@ -71,6 +72,19 @@ async def test_roles_kept_apart_and_names_taken(staff: Staff) -> None:
     changed = ok(await operator.post(path, json=change | {"roles": ["issuer"]}))
     assert (changed["roles"], changed["version"]) == (["issuer"], 2)
     refused(await operator.post(path, json=change | {"roles": ["issuer"]}), "CONFLICT", 409)
+
+
+async def test_a_clerk_is_made_once_and_the_password_told_once(staff: Staff) -> None:
+    operator = staff.centre.as_("operator")
+    body = {"login": "li", "name": "李", "office_id": staff.offices["朝阳"], "roles": ["collector"]}
+    headers = {"Idempotency-Key": "clerk-li-0001"}
+    made = ok(await operator.post("/v1/clerks", json=body, headers=headers), 201)
+    again = await operator.post("/v1/clerks", json=body, headers=headers)
+    assert ok(again, 201) == made | {"temporary_password": ""}
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert made["temporary_password"]
+    other = body | {"name": "王"}
+    refused(await operator.post("/v1/clerks", json=other, headers=headers), "IDEMPOTENCY_CONFLICT", 409)
 
 
 def test_database_keeps_no_name_and_no_secret(staff_stored: bytes) -> None:
@@ -146,10 +160,52 @@ async def test_lock_out(staff: Staff) -> None:
     ok(await li.log_in())
 
 
-async def test_address_is_limited(staff: Staff) -> None:
-    tries = [await staff.browser("nobody").log_in() for _ in range(21)]
-    refused(tries[19], "LOGIN_REFUSED", 401)
-    refused(tries[20], "LOGIN_LIMITED", 429)
+@both_engines
+async def test_strangers_keep_nobody_out_of_a_browser_that_is_known(staff: Staff) -> None:
+    li = await staff.clerk("li", "collector", office="朝阳")
+    clock = staff.centre.clock
+    stranger = staff.browser("li")
+    stranger.secret = li.secret
+    for _ in range(MAX_FAILURES):
+        refused(await stranger.log_in("wrong password 1"), "LOGIN_REFUSED", 401)
+    clock.advance(60)
+    refused(await stranger.log_in(), "LOGIN_REFUSED", 401)
+    ok(await li.log_in())
+    clock.advance(60)
+    refused(await stranger.log_in(), "LOGIN_REFUSED", 401)
+    stolen = li.http.cookies["__Host-onecard-browser"]
+    other = await staff.clerk("wang", "collector", office="朝阳")
+    other.login, other.secret = "li", li.secret
+    refused(await other.log_in(), "LOGIN_REFUSED", 401)
+    clock.advance(60)
+    for _ in range(MAX_FAILURES):
+        refused(await li.log_in("wrong password 1"), "LOGIN_REFUSED", 401)
+    refused(await li.log_in(), "LOGIN_REFUSED", 401)
+    clock.advance(16 * 60)
+    ok(await li.log_in())
+    assert li.http.cookies["__Host-onecard-browser"] != stolen
+
+
+async def test_a_reset_forgets_browsers(staff: Staff) -> None:
+    li = await staff.clerk("li", "collector", office="朝阳")
+    assert b"browser" in staff.centre.store.stored()
+    assert li.http.cookies["__Host-onecard-browser"].encode() not in staff.centre.store.stored()
+    operator = staff.centre.as_("operator")
+    clerk_id = ok(await operator.get("/v1/clerks", params={"login": "li"}))["items"][0]["id"]
+    new = ok(await operator.post(f"/v1/clerks/{clerk_id}/reset"))
+    stranger = staff.browser("li")
+    for _ in range(MAX_FAILURES):
+        refused(await stranger.log_in("wrong password 1"), "LOGIN_REFUSED", 401)
+    refused(await li.log_in(new["temporary_password"]), "LOGIN_REFUSED", 401)
+
+
+@both_engines
+async def test_address_is_limited_over_all_processes(staff: Staff) -> None:
+    for _ in range(19):
+        refused(await staff.browser("nobody").log_in(), "LOGIN_REFUSED", 401)
+    staff.centre.restart()
+    tries = await asyncio.gather(*(staff.browser("nobody").log_in() for _ in range(3)))
+    assert sorted(answer.status_code for answer in tries) == [401, 429, 429]
     staff.centre.clock.advance(61)
     refused(await staff.browser("nobody").log_in(), "LOGIN_REFUSED", 401)
 
@@ -216,10 +272,11 @@ async def test_what_was_proved_before_a_reset_is_worth_nothing_after_it(
 async def test_cookie_and_plain_http(staff: Staff) -> None:
     li = await staff.clerk("li", "collector", office="朝阳")
     staff.centre.clock.advance(60)
-    cookie = (await li.log_in()).headers["set-cookie"]
-    assert cookie.startswith("__Host-onecard=")
-    assert all(part in cookie for part in ("HttpOnly", "Secure", "SameSite=strict", "Path=/"))
-    assert "Max-Age" not in cookie
+    cookies = (await li.log_in()).headers.get_list("set-cookie")
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-onecard", "__Host-onecard-browser"]
+    for cookie in cookies:
+        assert all(part in cookie for part in ("HttpOnly", "Secure", "SameSite=strict", "Path=/"))
+    assert ["Max-Age" in cookie for cookie in cookies] == [False, True]
     refused(await staff.browser("li", "http").log_in(), "LOGIN_INSECURE", 403)
     local = staff.browser("li", "http")
     local.http.base_url, local.secret = "http://127.0.0.1:8400", li.secret

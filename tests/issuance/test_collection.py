@@ -296,6 +296,7 @@ async def test_a_newborn_waits_for_its_name(centre: Centre, register: Register) 
     assert (done["state"], done["missing"], done["name"]) == ("applied", [], "测*宝")
     card = ok(await centre.as_("operator").get(f"/v1/applications/{done['application_id']}"))
     assert (card["kind"], card["card_class"], card["state"]) == ("newborn", "1", "checked")
+    assert card["receipt_number"] == born["receipt_number"], "what the parent holds stays good"
     assert card["guardian"]["name"] == "测*母"
     assert [person.social_security_number for person in register.asked] == [BABY_NUMBER]
     assert ok(await post(centre, f"{path}/registration", NAMED, key="key-00000003")) == done

@@ -167,6 +167,33 @@ async def test_who_may_not_approve(staff: Staff, case: tuple[Browser, str, str])
     assert _state(staff) == "1"
 
 
+@pytest.mark.parametrize("how", ["made", "reset"])
+async def test_who_gave_the_other_access_does_not_approve(staff: Staff, how: str) -> None:
+    """One who knew the temporary password may be behind both log-ins; a reset by another ends that."""
+    centre = staff.centre
+    await centre.stock()
+    number = (await centre.issue(1))["card_number"]
+    issuer = await staff.clerk("issuer", "issuer", office=OFFICE)
+    chief = await staff.clerk("chief", "supervisor", office=OFFICE)
+    made, told = ("issuer", "chief") if how == "made" else ("chief", "issuer")
+    centre.store.sql(f"UPDATE clerks SET access_by = '{told}' WHERE login = '{made}'")
+    approval = await _ask(issuer, number)
+    for word in ("approve", "refuse"):
+        refused(await chief.post(f"/v1/staff/approvals/{approval}/{word}", YES), "APPROVAL_SELF", 403)
+    other = await staff.clerk("other", "supervisor", office=OFFICE)
+    ok(await other.post(f"/v1/staff/approvals/{approval}/approve", YES))
+
+
+async def test_access_is_of_who_told_the_last_password(staff: Staff) -> None:
+    new = await staff.made("li", "issuer", office=OFFICE)
+    given = "SELECT access_by, created_by FROM clerks WHERE login = 'li'"
+    assert staff.centre.store.sql(given) == [("operator", "operator")]
+    await staff.clerk("admin", "administrator", office=OFFICE)
+    headers = {"X-Clerk": "admin"}
+    ok(await staff.centre.as_("operator").post(f"/v1/clerks/{new['clerk']['id']}/reset", headers=headers))
+    assert staff.centre.store.sql(given) == [("admin", "operator")]
+
+
 @both_engines
 async def test_refused_withdrawn_and_over(staff: Staff, case: tuple[Browser, str, str]) -> None:
     issuer, number, approval = case
@@ -228,6 +255,31 @@ async def test_numbers_under_two_rule_packs_are_not_changed_together(
     keeper = await staff.clerk("keeper", "stock_keeper", office=TOP)
     body = {"act": "number.change", "body": {"act": "lock", "numbers": [first, second], "reason": "x"}} | CASE
     refused(await keeper.post("/v1/staff/approvals", body), "CONFLICT", 409)
+
+
+async def test_every_region_of_a_holder_has_a_say(staff: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named card's region wants no second clerk, another one where the person has a card does."""
+    await staff.centre.stock(blanks=2, numbers=2)
+    named, other = [(await staff.centre.issue(serial))["card_number"] for serial in (1, 2)]
+    for statement in (
+        f"UPDATE cards SET region = '130000', state = '9' WHERE card_number = '{named}'",
+        "UPDATE cards SET person_id = (SELECT min(person_id) FROM cards)",
+    ):
+        staff.centre.store.sql(statement)
+    strict, asks = RulePack.on, {"130000": (), "110000": ("holder.end",)}
+
+    def mixed(pack: RulePack, day: Any) -> Rules:
+        return strict(pack, day).model_copy(update={"four_eyes": asks.get(pack.region, ())})
+
+    monkeypatch.setattr(RulePack, "on", mixed)
+    there = await staff.clerk("there", "reviewer", office=ELSEWHERE)
+    body = {"act": "holder.end", "body": {"card_number": named, "cause": "death"}} | CASE
+    assert ok(await there.post("/v1/staff/approvals", body))["state"] == "waiting"
+    assert staff.centre.store.sql("SELECT count(*) FROM person_ends") == [(0,)]
+    asks["110000"] = ()
+    assert "card" in ok(await there.post("/v1/staff/approvals", body))
+    assert staff.centre.store.sql("SELECT count(*) FROM person_ends") == [(1,)]
+    assert staff.centre.store.sql(f"SELECT state FROM cards WHERE card_number = '{other}'") == [("1",)]
 
 
 async def test_rules_without_four_eyes_do_it_at_once(

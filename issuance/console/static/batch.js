@@ -1,6 +1,7 @@
 // One batch: a file goes up in parts, work is followed by server-sent events.
 
 import { alertStrip, fill } from "./draw.js";
+import { follow } from "./live.js";
 
 const words = JSON.parse(document.getElementById("words").dataset.words);
 const TRIES = 4;
@@ -88,10 +89,9 @@ function tell(jobs) {
 for (const form of document.querySelectorAll("[data-upload]")) form.addEventListener("submit", onSubmit);
 const work = document.getElementById("work");
 if (work) {
-  const events = new EventSource(work.dataset.events);
-  events.onmessage = (event) => tell(JSON.parse(event.data));
-  events.addEventListener("end", () => {
-    events.close();
+  const end = (_event, source) => {
+    source.close();
     location.reload();
-  });
+  };
+  follow(work.dataset.events, { message: (event) => tell(JSON.parse(event.data)), end });
 }

@@ -1,9 +1,6 @@
 // Keeps the dashboard up to date: the service says when numbers moved, the page is then asked for again.
 
-function watch() {
-  const source = new EventSource(document.getElementById("live").dataset.events);
-  source.addEventListener("changed", refresh);
-}
+import { follow } from "./live.js";
 
 async function refresh() {
   const response = await fetch(location.href, { cache: "no-store" });
@@ -18,4 +15,4 @@ async function refresh() {
   }
 }
 
-watch();
+follow(document.getElementById("live").dataset.events, { changed: refresh });

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
+
+from bench.npm import npm_package
 
 VERSION = "4.10.3"
 GRAVE = ("serious", "critical")
@@ -17,14 +16,8 @@ _RUN = """tags => axe.run(document, {runOnly: {type: "tag", values: tags}, resul
 
 def axe_script() -> Path | None:
     """The script, fetched once; None where npm or its registry is missing."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onecard" / f"axe-core-{VERSION}"
-    script = cache / "node_modules" / "axe-core" / "axe.min.js"
-    npm = shutil.which("npm")
-    if not script.exists() and npm is not None:
-        order = [npm, "install", "--prefix", str(cache), "--no-audit", "--no-fund", "--no-save", f"axe-core@{VERSION}"]
-        cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run(order, capture_output=True, timeout=120, check=False)
-    return script if script.exists() else None
+    package = npm_package("axe-core", VERSION)
+    return package / "axe.min.js" if package else None
 
 
 async def faults(page: Any) -> list[str]:

@@ -6,20 +6,24 @@ from dataclasses import dataclass
 
 from issuance.audit.sequencer import sequence_due
 from simulators.production import Faults, bank
-from tests.issuance.conftest import REGION, Centre, ok, reset
+from tests.issuance.conftest import REGION, Centre, application, ok, reset
 from tests.issuance.console.conftest import Console
 from tests.issuance.production import BatchDesk, roster
+from tests.issuance.supervision import stick
 
 DEPOT, OUTLET = f"depot-{REGION}", "hall-1"
 
 
 @dataclass
 class Scenery:
-    """Ids of what there is."""
+    """Ids of what there is. `receipt` and `check`: what the citizen who waits asks with."""
 
     card: str
     card_number: str
     waiting: str
+    receipt: str
+    check: str
+    stuck: str
     transfer: str
     short: str
     batch: str
@@ -43,7 +47,8 @@ async def furnish(console: Console) -> Scenery:
     await centre.stock(blanks=40, numbers=400)
     number = (await centre.issue(1))["card_number"]
     card = _one(centre, "SELECT application_id FROM cards")
-    waiting = ok(await centre.apply(2), 201)["id"]
+    waiting = ok(await centre.apply(2), 201)
+    stuck = await stick(centre, 3)
     keeper = await console.log_in("kuguan")
     await keeper.get("/console/stock/places/new")
     await keeper.post("/console/stock/places/new", id=OUTLET, kind="outlet", name="示例办事大厅", region=REGION)
@@ -72,7 +77,10 @@ async def furnish(console: Console) -> Scenery:
     return Scenery(
         card=card,
         card_number=number,
-        waiting=waiting,
+        waiting=waiting["id"],
+        receipt=waiting["receipt_number"],
+        check=application(2)["person"]["social_security_number"][-6:],
+        stuck=stuck,
         transfer=sent[0],
         short=sent[1],
         batch=batch,

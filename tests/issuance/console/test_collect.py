@@ -8,9 +8,11 @@ import pytest
 
 from cardlib.identity import citizen_number
 from issuance.console import applications
+from issuance.progress.receipts import grouped
 from simulators.portrait import Portrait
 from tests.issuance.conftest import GUARDIAN, Centre, ok, refused
 from tests.issuance.console.conftest import Browser, Console
+from tests.issuance.console.test_cards import pdf_text
 
 ADULT = citizen_number("99010019900101001")
 CHILD = citizen_number("99010020180601001")
@@ -88,7 +90,7 @@ async def test_a_child_needs_its_guardian(console: Console, who: str) -> None:
     assert "测*父" in browser.words
 
 
-async def test_a_newborn_waits_for_its_name_and_then_for_review(console: Console) -> None:
+async def test_a_newborn_waits_for_its_name_and_then_for_review(console: Console, centre: Centre) -> None:
     browser = await console.log_in("caiji")
     await browser.get("/console/collect?who=newborn")
     parent: dict[str, Any] = {
@@ -108,7 +110,20 @@ async def test_a_newborn_waits_for_its_name_and_then_for_review(console: Console
     )
     assert browser.path.startswith("/console/collect/newborns/"), browser.words
     waiting = browser.path
+    ((receipt,),) = centre.store.sql("SELECT receipt_number FROM newborns")
+    slip = pdf_text((await browser.http.get(f"{waiting}/slip.pdf")).content)
+    assert grouped(receipt) in slip
+    assert "测试母" not in slip
+    citizen = console.anyone()
+    await citizen.get("/progress/")
+    await citizen.post("/progress/", receipt_number=receipt, check=parent["mother__social_security_number"][-6:])
+    assert "等孩子的姓名和号码" in citizen.words
+    await browser.get(waiting)
     await browser.post(waiting, name="测试宝", social_security_number=BABY)
+    await citizen.post("/progress/", receipt_number=receipt, check=parent["mother__social_security_number"][-6:])
+    assert citizen.status == 404
+    await citizen.post("/progress/", receipt_number=receipt, check=BABY[-6:])
+    assert citizen.status == 200
     assert browser.path.startswith("/console/applications/"), browser.words
     assert "新生儿申领" in browser.words
     assert "等复核" in browser.words
@@ -177,6 +192,34 @@ async def test_a_photo_exchanged_after_the_review_is_reviewed_again(
     await reviewer.get(path)
     await reviewer.post(f"{path}/review", word="accept")
     assert centre.store.sql("SELECT state FROM application_reviews") == [("accepted",)]
+
+
+@pytest.mark.parametrize("order", [("caiji", "faka"), ("faka", "caiji")])
+async def test_nobody_reviews_a_photo_they_chose(
+    console: Console, centre: Centre, monkeypatch: pytest.MonkeyPatch, order: tuple[str, str]
+) -> None:
+    """Whoever chose one before or after another clerk did."""
+    monkeypatch.setattr(applications, "face_finder", lambda: None)
+    both = "UPDATE clerks SET roles = '[\"collector\", \"reviewer\"]' WHERE login IN ('fuhe', 'faka', 'caiji')"
+    centre.store.sql(both)
+    collector = await console.log_in("fuhe")
+    path = f"/console/applications/{await collect(collector)}"
+    picture = {"picture": ("a.jpg", Portrait().jpeg())}
+    browsers = {login: await console.log_in(login) for login in order}
+    for browser in browsers.values():
+        await browser.get(path)
+        await browser.post(f"{path}/photo", files=picture, taken_on="2026-01-04")
+        await browser.post(browser.path, word="good")
+    for browser in (*browsers.values(), collector):
+        await browser.get(path)
+        assert f"{path}/review" not in browser.text
+        await browser.post(f"{path}/review", word="accept")
+        assert (browser.status, "APPROVAL_SELF" in browser.words) == (403, True), browser.words
+    centre.store.sql("UPDATE clerks SET roles = '[\"reviewer\"]' WHERE login = 'kuguan'")
+    fourth = await console.log_in("kuguan")
+    await fourth.get(path)
+    await fourth.post(f"{path}/review", word="accept")
+    assert centre.store.sql("SELECT state, reviewed_by FROM application_reviews") == [("accepted", "kuguan")]
 
 
 async def test_another_region_sees_nothing_and_is_told_nothing(console: Console, centre: Centre) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pyotp
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.openapi.utils import get_openapi
 from sqlalchemy import select
 
 from issuance.clerks.acts import ClerkRole
@@ -26,9 +26,12 @@ OPEN = {("GET", "/login"), ("POST", "/login")}
 
 
 def routes(console: Console) -> list[tuple[str, str]]:
+    """Method and path, below `/console`, of every page."""
     mounted = next(route for route in console.centre.app.routes if getattr(route, "path", "") == "/console")
-    found = [route for route in mounted.app.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]
-    return [(method, route.path) for route in found for method in route.methods]
+    paths = get_openapi(title="console", version="1", routes=mounted.app.routes)["paths"]  # type: ignore[attr-defined]
+    found = [(method.upper(), path) for path, operations in paths.items() for method in operations]
+    assert len(found) > 100
+    return found
 
 
 async def test_log_in_out_and_back_to_the_page_wanted(console: Console) -> None:
@@ -58,7 +61,18 @@ async def test_a_wrong_log_in_says_what_to_do_and_keeps_the_name_only(console: C
     assert "no such password" not in browser.text
 
 
-@pytest.mark.parametrize("wanted", ["https://evil.example/", "//evil.example", "/console/../x?y", "/console//evil", ""])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/console/../x?y",
+        "/console//evil",
+        "",
+        "/console/../v1",
+        "/console/%2e%2e/v1",
+    ],
+)
 def test_no_way_out_of_the_console_after_log_in(wanted: str) -> None:
     assert own_path(wanted) == "/"
 
@@ -86,6 +100,21 @@ async def test_first_log_in_changes_password_and_sets_up_codes(console: Console)
     await browser.post("/console/me/codes", code=code)
     assert browser.path == "/console/"
     assert "新同事" in browser.words
+
+
+async def test_blanks_of_a_password_are_characters_as_in_json(console: Console) -> None:
+    browser, clerk = await console.log_in("caiji"), console.clerks["caiji"]
+    spaced = "  a long sentence of mine "
+    await browser.get("/console/me/password")
+    await browser.post("/console/me/password", old=clerk.password, password=spaced, again=spaced)
+    await browser.post("/console/lock")
+    await browser.post("/console/unlock", password=spaced.strip())
+    assert browser.status == 401
+    await browser.post("/console/unlock", password=spaced)
+    assert browser.status == 200
+    console.centre.clock.advance(30)
+    body = {"login": "caiji", "password": spaced, "code": clerk.code(console.centre.clock().timestamp())}
+    assert (await browser.http.post("/v1/staff/log-in", json=body)).status_code == 200
 
 
 async def test_every_address_wants_a_session_and_every_form_its_token(console: Console) -> None:

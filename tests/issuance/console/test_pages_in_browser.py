@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from issuance.console import dashboard
 from issuance.production import jobs
 from tests.issuance.console.axe import GRAVE, axe_script, faults
 from tests.issuance.console.conftest import Console
@@ -44,7 +45,8 @@ def behind(see: Scenery) -> dict[str, list[str]]:
         "caiji": f"{application} {card} {card}/acts/loss /me /me/password /counter{application} "
         "/collect?who=minor /collect?who=newborn",
         "fuhe": f"{card}/acts/change /files/{see.card} /files/{see.card}/reveal /queues?queue=to_review",
-        "faka": f"{card}/acts/cancel /approvals/{see.cancel} /found/{see.found}/returned",
+        "faka": f"{card}/acts/cancel /approvals/{see.cancel} /found/{see.found}/returned "
+        f"/queues/cases/{see.stuck} /queues/cases/{see.stuck}/write_off_final",
         "kuguan": "/stock/acts/deliver /stock/acts/send /stock/acts/count /stock/acts/spoil /stock/acts/return "
         "/stock/acts/destroy /stock/movements /stock/transfers /stock/transfers?state=settled /stock/places/new "
         f"/stock/transfers/{see.transfer} /stock/transfers/{see.short} /stock/numbers?state=free /stock/balance "
@@ -115,17 +117,43 @@ class Watch:
         if width > size["width"]:
             self._find(f"is {width} wide, in a window of {size['width']}")
 
-    async def look_at(self, path: str, shot: Path) -> None:
+    async def open(self, path: str) -> None:
         self._where = path
-        answer = await self.page.goto(f"{self.origin}/console{path}")
+        answer = await self.page.goto(f"{self.origin}{path}")
         if answer.status != 200:
             self._find(f"answered {answer.status}")
+
+    async def send(self, **typed: str) -> int:
+        """Fills in the main form of the page shown and sends it; the status of the page that answers."""
+        form = self.page.locator("main form[method=post]").first
+        for name, value in typed.items():
+            await form.locator(f"[name={name}]").fill(value)
+        async with self.page.expect_navigation() as going:
+            await form.locator("[type=submit]").click()
+        return int((await going.value).status)
+
+    async def look(self, shot: Path) -> None:
         await self._measure(SIZE)
         await self.page.screenshot(path=str(shot), full_page=True)
         await self._measure(ZOOMED)
         await self.page.set_viewport_size(SIZE)
         if self._has_axe:
-            self.wrong += [f"{path}: axe {fault}" for fault in await faults(self.page) if fault.startswith(GRAVE)]
+            grave = [fault for fault in await faults(self.page) if fault.startswith(GRAVE)]
+            self.wrong += [f"{self._where}: axe {fault}" for fault in grave]
+
+    async def look_at(self, path: str, shot: Path) -> None:
+        await self.open(f"/console{path}")
+        await self.look(shot)
+
+
+@asynccontextmanager
+async def window(chromium: Any, origin: str, language: str, script: Path | None) -> AsyncIterator[Watch]:
+    context = await chromium.new_context(viewport=SIZE, locale="zh-CN")
+    await context.add_cookies([{"name": "oc_lang", "value": language, "url": origin}])
+    if script is not None:
+        await context.add_init_script(path=str(script))
+    yield Watch(await context.new_page(), origin, has_axe=script is not None)
+    await context.close()
 
 
 def file_name(login: str, path: str) -> str:
@@ -133,6 +161,50 @@ def file_name(login: str, path: str) -> str:
     parts = [part if len(part) < 16 else "one" for part in path.partition("?")[0].strip("/").split("/")]
     query = path.partition("?")[2].partition("=")[2]
     return f"{login}-{'-'.join([*parts, query]).strip('-') or 'home'}.png"
+
+
+async def person_file(watch: Watch, see: Scenery, folder: Path) -> None:
+    """Opened and unmasked, each with a reason."""
+    for path, name in ((f"/console/files/{see.card}", "opened"), (f"/console/files/{see.card}/reveal", "revealed")):
+        await watch.open(path)
+        assert await watch.send(reason="持卡人到窗口查询") == 200
+        await watch.look(folder / f"fuhe-files-{name}.png")
+
+
+async def locked_screen(watch: Watch, _see: Scenery, folder: Path) -> None:
+    """Over the page, as a page of its own, and after a wrong password."""
+    await watch.page.click("#lock-now button")
+    await watch.page.wait_for_selector("#lock[open]")
+    await watch.look(folder / "caiji-lock-over.png")
+    await watch.page.wait_for_load_state("networkidle")
+    await watch.look_at("/collect", folder / "caiji-lock.png")
+    assert watch.page.url.endswith("/console/lock?next=%2Fconsole%2Fcollect")
+    assert await watch.send(password="not my password") == 401
+    await watch.look(folder / "caiji-lock-wrong.png")
+    assert "401" in watch.wrong.pop()
+
+
+async def progress(watch: Watch, see: Scenery, folder: Path) -> None:
+    """Asked, found and not found."""
+    for check, status, name in ((see.check, 200, "found"), ("000000", 404, "unknown")):
+        await watch.open("/progress/")
+        await watch.look(folder / "anyone-progress.png")
+        assert await watch.send(receipt_number=see.receipt, check=check) == status
+        await watch.look(folder / f"anyone-progress-{name}.png")
+    assert "404" in watch.wrong.pop()
+
+
+async def left_open(watch: Watch, _see: Scenery, _folder: Path) -> None:
+    """The dashboard in one window hears of the log-out in another."""
+    await watch.open("/console/dashboard")
+    other = await watch.page.context.new_page()
+    await other.goto(f"{watch.origin}/console/me")
+    await other.click('header form[action="/console/logout"] button')
+    await watch.page.wait_for_url("**/console/login*", timeout=5000)
+
+
+BEHIND_FORMS = {"fuhe": person_file, "caiji": locked_screen, "jianguan": left_open}
+"""What has no address of its own, looked at last."""
 
 
 async def test_a_file_goes_up_and_its_work_is_followed(console: Console) -> None:
@@ -166,7 +238,9 @@ async def send_file(page: Any, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-async def test_every_page(console: Console, language: str) -> None:
+async def test_every_page(console: Console, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard, "ROUND_S", 0.2)
+    monkeypatch.setattr(dashboard, "ROUNDS", 1000)
     script = axe_script() if language == "zh" else None  # the other language has the same elements
     see = await furnish(console)
     folder = SHOTS / language
@@ -176,20 +250,20 @@ async def test_every_page(console: Console, language: str) -> None:
     async with served(console) as origin, playwright_api.async_playwright() as play:
         chromium = await play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for login, paths in behind(see).items():
-            context = await chromium.new_context(viewport=SIZE, locale="zh-CN")
-            await context.add_cookies([{"name": "oc_lang", "value": language, "url": origin}])
-            if script is not None:
-                await context.add_init_script(path=str(script))
-            watch = Watch(await context.new_page(), origin, has_axe=script is not None)
-            await watch.log_in(console, login)
-            menu = await watch.menu()
-            assert len(menu) >= 3
-            for path in [*menu, *paths]:
-                if path not in seen or login in ("kuguan", "jianguan", "guanli"):
-                    await watch.look_at(path, folder / file_name(login, path))
-                seen.add(path)
+            async with window(chromium, origin, language, script) as watch:
+                await watch.log_in(console, login)
+                menu = await watch.menu()
+                assert len(menu) >= 3
+                for path in [*menu, *paths]:
+                    if path not in seen or login in ("kuguan", "jianguan", "guanli"):
+                        await watch.look_at(path, folder / file_name(login, path))
+                    seen.add(path)
+                if login in BEHIND_FORMS:
+                    await BEHIND_FORMS[login](watch, see, folder)
             wrong += [f"{login} {fault}" for fault in watch.wrong]
-            await context.close()
+        async with window(chromium, origin, language, script) as watch:
+            await progress(watch, see, folder)
+        wrong += watch.wrong
         await chromium.close()
     assert wrong == []
     if script is None and language == "zh":
