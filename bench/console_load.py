@@ -27,10 +27,28 @@ CHUNK: Final = 20_000
 DISTRICTS: Final = tuple(f"1101{number:02d}" for number in range(1, 17))
 OUTLETS: Final = tuple(f"hall-{district}" for district in DISTRICTS)
 DAYS: Final = 730
+NOTED: Final = 500
+"""About so many holders are told of afterwards; all that is sealed for them can be opened."""
 FREE_NUMBERS: Final = 100_000
 IN_STOCK: Final = 500
 """Blanks at every outlet."""
 CLIENT: Final = "bench"
+_SETTLE: Final = (
+    "INSERT INTO card_number_pools (region, given) SELECT region, count(*) FROM card_numbers GROUP BY region",
+    # Everything came to its place on the first day, and what was spoiled has been destroyed: the books agree.
+    """
+    INSERT INTO stock_ledger (at, day, place_id, kind, act, quantity, reference, reason, actor)
+    SELECT %(at)s, %(day)s, place_id, kind, CASE WHEN n > 0 THEN 'receive' ELSE 'destroy' END, n, '', '', %(by)s
+    FROM (
+        SELECT place_id, kind, sum(n) AS n
+        FROM (
+            SELECT place_id, kind, -quantity AS n FROM stock_ledger
+            UNION ALL SELECT place_id, kind, 1 FROM blanks WHERE place_id IS NOT NULL
+        ) AS sides GROUP BY place_id, kind
+    ) AS missing WHERE n <> 0
+    """,
+    "TRUNCATE audit_pending",  # a service takes them into its log within seconds
+)
 _SURNAMES: Final = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张孔曹严华金魏陶姜"
 _GIVEN: Final = "一二三四五六七八九十甲乙丙丁戊己庚辛壬癸子丑寅卯辰巳午未申酉戌亥"
 _COLUMNS: Final[dict[str, str]] = {
@@ -55,14 +73,15 @@ _ORDER: Final = tuple(_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Names, numbers and cards to look for afterwards."""
+class Holder:
+    """Somebody with a card, to look for afterwards."""
 
-    people: int
-    names: list[str]
-    numbers: list[str]
-    cards: list[str]
-    receipts: list[str]
+    region: str
+    name: str
+    number: str
+    application: str
+    receipt: str
+    card: str
 
 
 class Loader:
@@ -73,10 +92,10 @@ class Loader:
         self._people = people
         self._chance = random.Random(6)
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _ORDER}
-        self._loaded = Loaded(people, [], [], [], [])
+        self._holders: list[Holder] = []
 
-    def load(self) -> Loaded:
-        """Commits chunk by chunk, then has the planner count."""
+    def load(self) -> list[Holder]:
+        """Commits chunk by chunk, then has the planner count. Returns about `NOTED` of those who have a card."""
         with self._connection() as connection:
             self._places(connection)
             for start in range(0, self._people, CHUNK):
@@ -85,9 +104,12 @@ class Loader:
                 self._write(connection)
             self._pools()
             self._write(connection)
+            began = self._now - timedelta(days=DAYS)
+            for statement in _SETTLE:
+                connection.execute(statement, {"at": began, "day": china_date(began), "by": CLIENT})
         with self._connection(autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
-        return self._loaded
+        return self._holders
 
     @contextmanager
     def _connection(self, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
@@ -134,16 +156,9 @@ class Loader:
         index = sealer.index("social_security_number", number)
         sealed = sealer.seal(data, person_context(person_id))
         self._rows["persons"].append((person_id, index, name_index(sealer, name), sealed, created, created))
-        if self._is_noted():
-            self._loaded.names.append(name)
-            self._loaded.numbers.append(number)
-        self._application(serial, person_id, created)
+        self._application(serial, person_id, created, (name, number))
 
-    def _is_noted(self) -> bool:
-        """Of some five hundred."""
-        return self._chance.randrange(self._people) < 500
-
-    def _application(self, serial: int, person_id: str, created: datetime) -> None:
+    def _application(self, serial: int, person_id: str, created: datetime, who: tuple[str, str]) -> None:
         chance = self._chance
         application_id = uuid.UUID(int=chance.getrandbits(128)).hex
         district = serial // 100 % len(DISTRICTS)
@@ -156,7 +171,9 @@ class Loader:
         expires = None if issued is None else add_years(issued, 10)
         receipt = with_check_digits(f"26{serial:012d}")
         office = f"/1/{district + 2}/" if serial % 2 else None
-        sealed = self._sealer.seal({}, items_context(application_id)) if serial % 100 == 0 else b"\x01"
+        is_noted = state == "enabled" and chance.randrange(self._people) < NOTED
+        is_opened = is_noted or serial % 100 == 0
+        sealed = self._sealer.seal({}, items_context(application_id)) if is_opened else b"\x01"
         taken = (application_id, person_id, region, office, receipt, "3.0", "3", state, sealed, "new", "counter")
         bound = ("counter", True, chip, card, issued, expires)
         self._rows["applications"].append((*taken, *bound, *case, CLIENT, created, ended or created, ended))
@@ -175,9 +192,8 @@ class Loader:
             )
         if state == "enabled" and ended is not None and card is not None:
             self._card(serial, (card, application_id, person_id, chip), region, ended, (issued, expires))
-        if state == "enabled" and card is not None and self._is_noted():
-            self._loaded.cards.append(card)
-            self._loaded.receipts.append(receipt)
+        if is_noted and card is not None:
+            self._holders.append(Holder(region, *who, application_id, receipt, card))
 
     def _fate(self, serial: int, created: datetime) -> tuple[str, datetime | None, tuple[Any, ...]]:
         """State, when it ended, and the four columns of a case; `serial` decides, so that shares are exact."""

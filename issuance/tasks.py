@@ -21,6 +21,7 @@ from issuance.privacy.reseal import fill_name_index, reseal_due
 from issuance.privacy.retention import forget_due
 from issuance.production.jobs import run_round
 from issuance.services import Services
+from issuance.stock.openings import keep_openings
 from issuance.supervision.alerts import evaluate_alerts
 
 log = get_logger("issuance.tasks")
@@ -42,6 +43,7 @@ JOBS: tuple[Job, ...] = (
     Job("deliver_outbox", deliver_due),
     Job("production", run_round),
     Job("evaluate_alerts", evaluate_alerts),
+    Job("keep_stock_openings", keep_openings),
     Job("sequence_audit", sequence_due),
     Job("fill_name_index", fill_name_index),
     Job("reseal", reseal_due),

@@ -76,12 +76,11 @@ async def make_staff(services: Services, region: str) -> list[DemoClerk]:
         for login, (name, roles) in CLERKS.items():
             where = hall.id if set(roles) & {_R.COLLECTOR, _R.ISSUER, _R.REVIEWER} else top.id
             made[login] = await clerks.create(ClerkRequest(login=login, name=name, office_id=where, roles=roles))
-    return [await _settle(services, login, access.temporary_password) for login, access in made.items()]
+    return [await settle(services, login, *CLERKS[login], access.temporary_password) for login, access in made.items()]
 
 
-async def _settle(services: Services, login: str, temporary: str) -> DemoClerk:
-    """What a clerk does at the first log-in."""
-    name, roles = CLERKS[login]
+async def settle(services: Services, login: str, name: str, roles: tuple[ClerkRole, ...], temporary: str) -> DemoClerk:
+    """What a clerk does at the first log-in, with the `temporary` password."""
     password = f"demo-{secrets.token_urlsafe(9)}"
     opened = await log_in(services, LoginAttempt("password", {"login": login, "password": temporary}))
     await change_password(services, await signed_in(services, opened.token), temporary, password)

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query
 from markupsafe import Markup
 from sqlalchemy import select
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from issuance.clerks.acts import Act
 from issuance.console.forms import Form
 from issuance.console.lists import address
+from issuance.console.live import live
 from issuance.console.page import Page, page_for
 from issuance.console.queues import tabs_of
 from issuance.input_rules import field_error
@@ -117,7 +118,7 @@ def _charts(page: Page, board: Dashboard) -> dict[str, Markup]:
 async def events(page: Watching, where: str = "") -> Response:
     """Server-sent events: `changed` whenever the numbers are not those of the event before."""
     last = page.request.headers.get("Last-Event-ID", "")
-    return StreamingResponse(_changes(page, Where.of(where), last), media_type="text/event-stream")
+    return live(page.request, _changes(page, Where.of(where), last))
 
 
 async def _changes(page: Page, where: Where, last: str) -> AsyncIterator[str]:
@@ -125,9 +126,8 @@ async def _changes(page: Page, where: Where, last: str) -> AsyncIterator[str]:
     for left in range(ROUNDS, 0, -1):
         async with page.desk.unit(is_reading=True) as unit:
             found = await _fingerprint(unit, where)
-        if found != last:
-            yield f"id: {found}\nevent: {'changed' if last else 'here'}\ndata: {found}\n\n"
-            last = found
+        yield f"id: {found}\nevent: {'changed' if last else 'here'}\ndata: {found}\n\n" if found != last else ""
+        last = found
         if left > 1:
             await asyncio.sleep(ROUND_S)
 

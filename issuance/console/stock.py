@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -52,25 +51,17 @@ def cards_in(text: str) -> list[str]:
 async def show(page: Reading, asked: PageQuery) -> Response:
     async with page.desk.unit(is_reading=True) as unit:
         places = await MovementService(unit).places(rows_of(asked))
-        balance = await BalanceService(unit).of([place.id for place in places.items], page.desk.today)
-        counts = await StockService(unit).view()
+        standing = await BalanceService(unit).standing([place.id for place in places.items])
+        pools = await StockService(unit).pools()
     return page.show(
         "stock.html",
         places=places.items,
-        lying=_lying(balance),
-        balance=balance,
-        numbers=counts.card_numbers,
+        lying=standing.lying,
+        balance=standing,
+        numbers=pools,
         kinds=KINDS,
         following=following("/stock", places.next_cursor),
     )
-
-
-def _lying(balance: BalanceView) -> dict[str, dict[str, int]]:
-    """Cards by place and kind."""
-    lying: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for line in balance.lines:
-        lying[line.place_id][line.kind] = line.closing
-    return lying
 
 
 @router.get("/movements")
@@ -158,12 +149,12 @@ async def numbers(page: Reading, asked: PageQuery, state: str = "locked") -> Res
 async def _numbers(page: Page, asked: PageRequest, state: str, **context: Any) -> Response:
     state = state if state in _NUMBERS else "locked"
     async with page.desk.unit(is_reading=True) as unit:
-        counts = await StockService(unit).view()
+        pools = await StockService(unit).pools()
         found = await StockService(unit).numbers(None, state, rows_of(asked))
     known = words(page.language)["stock"]
     return page.show(
         "stock_numbers.html",
-        counts=counts.card_numbers,
+        counts=pools,
         rows=found.items,
         state=state,
         needs_second=page.desk.needs_second(Act.NUMBER_CHANGE, page.viewer.region),

@@ -7,19 +7,30 @@ movements. Their difference is zero unless a card was moved past the ledger, or 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 from issuance.clock import china_date
 from issuance.input_rules import field_error
 from issuance.problems import bad_input
 from issuance.scope import unscoped
 from issuance.stock.ledger import Act, kind_of
+from issuance.stock.models import BlankRow, LedgerRow
 from issuance.stock.movement_repository import Key, MovementRepository
 from issuance.stock.movement_schemas import BalanceLine, BalanceView, Difference
 from issuance.unit import Unit
 
 EXPLAINED = 100
 _PROBLEM_ZH = {"not_here": "账上在此，卡的记录不在此", "not_posted": "卡的记录在此，没有记账"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Cards by place and kind, whether the ledger says the same, cards on their way."""
+
+    lying: dict[Key, int]
+    is_zero: bool
+    in_transit: int
 
 
 class BalanceService:
@@ -48,6 +59,14 @@ class BalanceService:
             in_transit=await self._rows.in_transit(places),
             lines=lines,
         )
+
+    async def standing(self, places: list[str]) -> Standing:
+        """Of these places now, all of which the caller serves; nothing is explained."""
+        today = china_date(self._unit.now)
+        posted = await self._rows.posted_before(places, today + timedelta(days=1))
+        closing = {key: counted for key, (counted, _) in (await self._closing(places, today)).items()}
+        is_zero = all(posted.get(key, 0) == closing.get(key, 0) for key in {*posted, *closing})
+        return Standing(closing, is_zero, await self._rows.in_transit(places))
 
     async def close(self, day: date) -> int:
         """Keep the day's counts by the books; days closed before stay as they are. Returns how many counts are new."""
@@ -90,22 +109,10 @@ class BalanceService:
         """Cards on one side only, at most 100 of each kind, each with the movement posted last."""
         with unscoped(self._unit.session, why="a card posted at a place of this caller may lie elsewhere by now"):
             gone, new = await self._rows.disagreeing(place_id, kind, EXPLAINED)
-            found = [*((card, "not_here") for card in gone), *((card, "not_posted") for card in new)]
-            return [await self._difference(card, problem) for card, problem in found]
-
-    async def _difference(self, card: str, problem: str) -> Difference:
-        row, last = await self._rows.card(card), await self._rows.last_movement(card)
-        return Difference.model_validate(
-            {
-                "card": card,
-                "problem": problem,
-                "problem_zh": _PROBLEM_ZH[problem],
-                "recorded_at": row.place_id,
-                "recorded_as": f"{kind_of(row)} {row.state}",
-                "last_movement": None if last is None else last.id,
-                "last_act": None if last is None else Act(last.act),
-            }
-        )
+            rows = await self._rows.recorded([*gone, *new])
+            last = await self._rows.last_movements([*gone, *new])
+        found = [*((card, "not_here") for card in gone), *((card, "not_posted") for card in new)]
+        return [_difference(rows[card], problem, last.get(card)) for card, problem in found]
 
     async def _books(self, places: list[str], day: date) -> dict[Key, int]:
         """What lay there at the end of `day` by the records of the cards: what lies there now less what moved since."""
@@ -118,3 +125,17 @@ class BalanceService:
         for row in await self._rows.counts(places, day):
             found[row.place_id, row.kind] = (row.counted, row.source)
         return found
+
+
+def _difference(row: BlankRow, problem: str, last: LedgerRow | None) -> Difference:
+    return Difference.model_validate(
+        {
+            "card": row.reset_information,
+            "problem": problem,
+            "problem_zh": _PROBLEM_ZH[problem],
+            "recorded_at": row.place_id,
+            "recorded_as": f"{kind_of(row)} {row.state}",
+            "last_movement": None if last is None else last.id,
+            "last_act": None if last is None else Act(last.act),
+        }
+    )

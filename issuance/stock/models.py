@@ -24,7 +24,9 @@ from issuance.scope import OfficeScoped, RegionScoped, in_regions
 
 _RESERVED = text("state = 'reserved'")
 _FREE = text("state = 'free'")
+_UNUSED = text("state <> 'used'")
 _FINISHED = text("kind = 'finished' AND state = 'reserved'")
+_LYING = text("place_id IS NOT NULL")
 _SPOILED = text("act = 'spoil' AND kind = 'spoiled'")
 
 
@@ -88,7 +90,7 @@ class LedgerRow(Base):
     __table_args__ = (
         CheckConstraint("kind IN ('blank', 'pre_printed', 'finished', 'spoiled')", name="kind"),
         CheckConstraint("quantity <> 0", name="quantity"),
-        Index("ix_stock_ledger_balance", "place_id", "kind", "day"),
+        Index("ix_stock_ledger_balance", "place_id", "day", "kind", "quantity"),
         Index("ix_stock_ledger_spoiled", "day", "place_id", sqlite_where=_SPOILED, postgresql_where=_SPOILED),
     )
 
@@ -114,6 +116,17 @@ class LedgerItemRow(Base):
 
     entry_id: Mapped[int] = mapped_column(ForeignKey("stock_ledger.id"), primary_key=True, autoincrement=False)
     card: Mapped[str] = mapped_column(ForeignKey("blanks.reset_information"), primary_key=True, index=True)
+
+
+class OpeningRow(Base):
+    """What the ledger's rows of the days before `day` add up to (`issuance.stock.openings`); rows are only added."""
+
+    __tablename__ = "stock_openings"
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    place_id: Mapped[str] = mapped_column(ForeignKey("stock_places.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    quantity: Mapped[int]
 
 
 class CountRow(Base):
@@ -144,12 +157,14 @@ class BlankRow(RegionScoped, Base):
         CheckConstraint("(state IN ('in_stock', 'spoiled')) = (application_id IS NULL)", name="holder"),
         CheckConstraint("kind IN ('blank', 'pre_printed', 'finished')", name="kind"),
         Index("uq_blanks_reserved", "application_id", unique=True, sqlite_where=_RESERVED, postgresql_where=_RESERVED),
-        Index("ix_blanks_place", "place_id", "kind", "state"),
+        Index("ix_blanks_place", "place_id", "kind", "state", "region", sqlite_where=_LYING, postgresql_where=_LYING),
         Index(
-            "ix_blanks_finished",
-            "place_id",
+            "ix_blanks_to_hand_over",
             "updated_at",
             "reset_information",
+            "place_id",
+            "region",
+            "application_id",
             sqlite_where=_FINISHED,
             postgresql_where=_FINISHED,
         ),
@@ -175,6 +190,15 @@ class BlankRow(RegionScoped, Base):
         return or_(super().within_regions(prefix), cls.place_id.in_(served))
 
 
+class NumberPoolRow(RegionScoped, Base):
+    """How many numbers a region was ever `given`: so many that counting the used ones takes long."""
+
+    __tablename__ = "card_number_pools"
+
+    region: Mapped[str] = mapped_column(String(6), primary_key=True)
+    given: Mapped[int]
+
+
 class CardNumberRow(RegionScoped, Base):
     """A number of the pool, check digit included."""
 
@@ -184,6 +208,7 @@ class CardNumberRow(RegionScoped, Base):
         CheckConstraint("(state IN ('free', 'locked', 'void')) = (application_id IS NULL)", name="holder"),
         Index("ix_card_numbers_free", "region", "state", "number"),
         Index("ix_card_numbers_left", "region", sqlite_where=_FREE, postgresql_where=_FREE),
+        Index("ix_card_numbers_unused", "region", "state", sqlite_where=_UNUSED, postgresql_where=_UNUSED),
         Index(
             "uq_card_numbers_reserved",
             "application_id",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Date, Select, case, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.database import ROW_LOCK, add_unless_taken, insert_new
-from issuance.stock.models import BlankRow, CountRow, LedgerItemRow, LedgerRow, PlaceRow, TransferRow
+from issuance.stock.models import BlankRow, CountRow, LedgerItemRow, LedgerRow, OpeningRow, PlaceRow, TransferRow
 
 _CHUNK = 5000
 _KIND: ColumnElement[str] = case((BlankRow.state == "spoiled", "spoiled"), else_=BlankRow.kind)
@@ -67,8 +68,9 @@ class MovementRepository:
     async def expected(self, place_id: str, kind: str) -> list[str]:
         return list(await self._session.scalars(at_place(place_id, kind)))
 
-    async def card(self, reset_information: str) -> BlankRow:
-        return await self._session.get_one(BlankRow, reset_information)
+    async def recorded(self, cards: Sequence[str]) -> dict[str, BlankRow]:
+        query = select(BlankRow).where(BlankRow.reset_information.in_(cards))
+        return {row.reset_information: row for row in await self._session.scalars(query)}
 
     async def cards(self, wanted: Sequence[str]) -> list[BlankRow]:
         """Those that exist, locked, in the order of their keys."""
@@ -110,11 +112,40 @@ class MovementRepository:
         query = select(LedgerRow).where(LedgerRow.place_id.in_(mine))
         return query if place_id is None else query.where(LedgerRow.place_id == place_id)
 
-    async def posted_before(self, places: Sequence[str], day: date) -> dict[Key, int]:
-        return await self._sums(places, LedgerRow.day < day)
+    async def posted_before(self, places: Sequence[str] | None, day: date) -> dict[Key, int]:
+        """By the last openings before `day` and what was posted since; `places` None: of all."""
+        last = select(func.max(OpeningRow.day)).where(OpeningRow.day <= day).scalar_subquery()
+        since = func.coalesce(last, literal(date.min, Date))
+        opened = select(OpeningRow.place_id, OpeningRow.kind, OpeningRow.quantity).where(OpeningRow.day == last)
+        posted = (
+            select(LedgerRow.place_id, LedgerRow.kind, func.sum(LedgerRow.quantity))
+            .where(LedgerRow.day >= since, LedgerRow.day < day)
+            .group_by(LedgerRow.place_id, LedgerRow.kind)
+        )
+        if places is not None:
+            opened = opened.where(OpeningRow.place_id.in_(places))
+            posted = posted.where(LedgerRow.place_id.in_(places))
+        sums: defaultdict[Key, int] = defaultdict(int)
+        for place, kind, quantity in await self._session.execute(opened.union_all(posted)):
+            sums[place, kind] += int(quantity)
+        return dict(sums)
+
+    async def last_opening(self) -> date | None:
+        found: date | None = await self._session.scalar(select(func.max(OpeningRow.day)))
+        return found
+
+    async def keep_openings(self, day: date, sums: Mapping[Key, int]) -> int:
+        """Returns how many were not kept before."""
+        rows = [{"day": day, "place_id": p, "kind": k, "quantity": count} for (p, k), count in sorted(sums.items())]
+        return len(await insert_new(self._session, OpeningRow, rows))
 
     async def posted_after(self, places: Sequence[str], day: date) -> dict[Key, int]:
-        return await self._sums(places, LedgerRow.day > day)
+        query = (
+            select(LedgerRow.place_id, LedgerRow.kind, func.sum(LedgerRow.quantity))
+            .where(LedgerRow.place_id.in_(places), LedgerRow.day > day)
+            .group_by(LedgerRow.place_id, LedgerRow.kind)
+        )
+        return {(place, kind): int(total) for place, kind, total in await self._session.execute(query)}
 
     async def posted_on(self, places: Sequence[str], day: date) -> list[tuple[Key, str, int]]:
         """By act, what came and what went apart."""
@@ -164,17 +195,10 @@ class MovementRepository:
             list(await self._session.scalars(new.limit(limit))),
         )
 
-    async def last_movement(self, card: str) -> LedgerRow | None:
-        query = select(LedgerRow).join(LedgerItemRow, LedgerItemRow.entry_id == LedgerRow.id)
-        found: LedgerRow | None = await self._session.scalar(
-            query.where(LedgerItemRow.card == card).order_by(LedgerRow.id.desc()).limit(1)
-        )
-        return found
-
-    async def _sums(self, places: Sequence[str], condition: ColumnElement[bool]) -> dict[Key, int]:
-        query = (
-            select(LedgerRow.place_id, LedgerRow.kind, func.sum(LedgerRow.quantity))
-            .where(LedgerRow.place_id.in_(places), condition)
-            .group_by(LedgerRow.place_id, LedgerRow.kind)
-        )
-        return {(place, kind): int(total) for place, kind, total in await self._session.execute(query)}
+    async def last_movements(self, cards: Sequence[str]) -> dict[str, LedgerRow]:
+        """By card."""
+        item = LedgerItemRow
+        last = select(item.card, func.max(item.entry_id).label("id")).where(item.card.in_(cards)).group_by(item.card)
+        named = last.subquery()
+        rows = await self._session.execute(select(named.c.card, LedgerRow).join(named, named.c.id == LedgerRow.id))
+        return {found.card: found.LedgerRow for found in rows}

@@ -10,11 +10,12 @@ from pydantic import ConfigDict, Field, StringConstraints
 from cardlib.wire import HexId, Message
 from issuance.clients.schemas import Region
 from issuance.database import WITHOUT_NUL
+from issuance.privacy.free_text import Masked
 from issuance.stock.schemas import PlaceId, ResetInformation
 
 Kind = Literal["blank", "pre_printed", "finished", "spoiled"]
 Cards = Annotated[tuple[ResetInformation, ...], Field(min_length=1, max_length=5000)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=WITHOUT_NUL)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=WITHOUT_NUL), Masked]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 EXAMPLE_CARD = "00814A444686FE9901000000A1"
 EXAMPLE_TRANSFER = "0d9f4f0e6b7f4a35a3b2b8a1b4a6c001"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.database import ROW_LOCK, insert_new
 from issuance.scope import unscoped
-from issuance.stock.models import BlankRow, CardNumberRow
+from issuance.stock.models import BlankRow, CardNumberRow, NumberPoolRow
+
+_USED: Final = "used"
+_IS_UNUSED: Final = text("card_numbers.state <> 'used'")
+"""As the index says it."""
 
 
 class _PoolRepository:
@@ -85,7 +90,12 @@ class CardNumberRepository(_PoolRepository):
         """Put into the pool those that are not known; returns how many."""
         common = {"region": region, "state": "free", "registered_at": now, "updated_at": now}
         rows = [common | {"number": number} for number in sorted(set(numbers))]
-        return len(await insert_new(self._session, CardNumberRow, rows))
+        added = len(await insert_new(self._session, CardNumberRow, rows))
+        if added:
+            await insert_new(self._session, NumberPoolRow, [{"region": region, "given": 0}])
+            pool = update(NumberPoolRow).where(NumberPoolRow.region == region)
+            await self._session.execute(pool.values(given=NumberPoolRow.given + added))
+        return added
 
     async def change(
         self, numbers: Sequence[str], old: Sequence[str], new: str, now: datetime, *, reason: str | None
@@ -130,9 +140,18 @@ class CardNumberRepository(_PoolRepository):
             number: str | None = await self._session.scalar(statement)
         return number
 
-    async def counts(self, region_prefix: str) -> list[tuple[str, str, int]]:
-        """(region, state, count)."""
-        columns = (CardNumberRow.region, CardNumberRow.state)
-        query = select(*columns, func.count()).where(CardNumberRow.region.startswith(region_prefix))
-        rows = await self._session.execute(query.group_by(*columns).order_by(*columns))
-        return [(region, state, count) for region, state, count in rows]
+    async def counts(self, region_prefix: str) -> dict[str, dict[str, int]]:
+        """By region and state. The used ones are what is left of those ever given."""
+        number, pool = CardNumberRow, NumberPoolRow
+        given = select(pool.region, literal(_USED), pool.given).where(pool.region.startswith(region_prefix))
+        unused = (
+            select(number.region, number.state, func.count())
+            .where(_IS_UNUSED, number.region.startswith(region_prefix))
+            .group_by(number.region, number.state)
+        )
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for region, state, count in await self._session.execute(given.union_all(unused)):
+            found[region][state] = count
+        for counts in found.values():
+            counts[_USED] = 2 * counts[_USED] - sum(counts.values())
+        return dict(sorted(found.items()))

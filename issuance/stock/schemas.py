@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from cardlib.wire import Message
 from issuance.clients.schemas import Region
 from issuance.database import WITHOUT_NUL
+from issuance.privacy.free_text import Masked
 
 ResetInformation = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{26}$")]
 PlaceId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,31}$")]
@@ -91,7 +92,7 @@ class NumberChange(Message):
 
     act: Literal["lock", "unlock", "void"]
     numbers: tuple[CardNumber, ...] = Field(min_length=1, max_length=5000)
-    reason: str = Field(min_length=1, max_length=256, pattern=WITHOUT_NUL)
+    reason: Annotated[str, Field(min_length=1, max_length=256, pattern=WITHOUT_NUL), Masked]
 
 
 class NumberChanged(Message):

@@ -207,17 +207,18 @@ class StockService:
 
     async def view(self) -> StockView:
         """Of the regions this caller serves."""
-        prefix = self._unit.caller.region_prefix
         blanks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-        for region, generation, state, count in await self._blanks.counts(prefix):
+        for region, generation, state, count in await self._blanks.counts(self._unit.caller.region_prefix):
             blanks[region, generation][state] = count
-        numbers: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for region, state, count in await self._numbers.counts(prefix):
-            numbers[region][state] = count
         return StockView(
             blanks=[BlankCounts(region=r, generation=g, **counts) for (r, g), counts in blanks.items()],
-            card_numbers=[NumberCounts(region=r, is_low=_is_low(counts), **counts) for r, counts in numbers.items()],
+            card_numbers=await self.pools(),
         )
+
+    async def pools(self) -> list[NumberCounts]:
+        """Card numbers of the regions this caller serves."""
+        numbers = await self._numbers.counts(self._unit.caller.region_prefix)
+        return [NumberCounts(region=r, is_low=_is_low(counts), **counts) for r, counts in numbers.items()]
 
     async def _leave(self, reset_information: str, act: Act, *, reference: str) -> None:
         blank = await self._blanks.get(reset_information)

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from issuance.supervision.schemas import Breakdown, Figures, Statistics
@@ -27,6 +28,8 @@ _MOST_BARS: Final = 12
 _FEWEST_BARS: Final = 6
 """Fewer leave room below, so that a bar is no block."""
 _MOST_LETTERS: Final = 14
+_PICTURES: Final = 256
+"""So many are kept, of about 10 KB each."""
 _FEW: Final = 5
 """Up to so many, the axis has every number, and none between them."""
 
@@ -131,6 +134,18 @@ def _drawn(
     series: Sequence[tuple[str, Sequence[float | None]]],
     description: str,
 ) -> bytes:
+    return _picture(kind, title, tuple(labels), tuple((name, tuple(values)) for name, values in series), description)
+
+
+@lru_cache(maxsize=_PICTURES)
+def _picture(
+    kind: str,
+    title: str,
+    labels: tuple[str, ...],
+    series: tuple[tuple[str, tuple[float | None, ...]], ...],
+    description: str,
+) -> bytes:
+    """Drawing takes longer than all the rest of a dashboard; the same numbers give the same picture."""
     import pygal
     from pygal.style import Style
 

@@ -52,6 +52,11 @@ class FiguresRepository:
         self._look = Look(look.now, region or look.regions, look.office)
         self._office = office
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Whose figures these are."""
+        return self._look.regions, self._look.office, self._office
+
     def _mine(self) -> list[ColumnElement[bool]]:
         return [self._look.of_region(_A.region), *self._of_office(_A.office)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -13,6 +13,7 @@ from cardlib.wire import Message
 from issuance.applications.schemas import EXAMPLE_ID
 from issuance.database import WITHOUT_NUL
 from issuance.persons.schemas import PersonView
+from issuance.privacy.free_text import Masked
 
 
 class Queue(StrEnum):
@@ -300,4 +301,4 @@ class Acknowledgement(Message):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"note": "depot sends 500 tomorrow at 8"}]})
 
-    note: str = Field(min_length=2, max_length=256, pattern=WITHOUT_NUL)
+    note: Annotated[str, Field(min_length=2, max_length=256, pattern=WITHOUT_NUL), Masked]

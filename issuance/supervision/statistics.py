@@ -14,6 +14,7 @@ from issuance.clock import china_date
 from issuance.input_rules import field_error
 from issuance.problems import bad_input
 from issuance.rules import RuleError
+from issuance.supervision.days import ClosedDays
 from issuance.supervision.figures import MOST_NUMBERS, FiguresRepository, Period
 from issuance.supervision.queues import WorkQueues
 from issuance.supervision.schemas import Breakdown, Figures, QueueCount, Statistics, StockFigure, StockReport
@@ -84,11 +85,20 @@ class StatisticsService:
         return Period(first, last)
 
     async def table(self, period: Period, by: Breakdown) -> Statistics:
-        rows = await self._rows(period, by)
+        rows = await self._days(period) if by == "day" else await self._rows(period, by)
         ended = _gathered(await self._figures.ended(period, None)).get("", _Ended())
         stuck = (await self._figures.stuck(None)).get("", 0) if by == "day" else sum(row.stuck or 0 for row in rows)
         total = _total(rows, ended.p50, ended.p90, stuck)
         return Statistics(first=period.first, last=period.last, by=by, rows=rows, total=total)
+
+    async def _days(self, period: Period) -> list[Figures]:
+        """Every day of the period; asked for are those that are not known from before, and the last."""
+        days, key = period.days(), self._figures.key
+        closed = ClosedDays.of(self._unit.services.database)
+        known = closed.known(key, days[:-1])
+        asked = await self._rows(Period(days[len(known)], period.last), "day")
+        closed.keep(key, asked, self._unit.now)
+        return [*known, *asked]
 
     async def _rows(self, period: Period, by: Breakdown) -> list[Figures]:
         """Every day of the period; of regions and offices those with anything to tell."""
@@ -127,7 +137,7 @@ class StatisticsService:
 
     async def dashboard(self, by: Breakdown = "region") -> Dashboard:
         period = self.period(None, None)
-        days = await self._rows(period, "day")
+        days = await self._days(period)
         places = await self._rows(Period(period.last, period.last), by)
         today = days[-1].model_copy(update={"stuck": sum(row.stuck or 0 for row in places)})
         return Dashboard(

@@ -57,8 +57,9 @@ def binaries() -> Path | None:
 class Postgres:
     """One running cluster; `url` names a database of it the way the service's settings do."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, **settings: str) -> None:
         self._programs = programs
+        self._settings = SETTINGS | settings
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "log"
@@ -78,7 +79,7 @@ class Postgres:
         made = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **account)
         if made.returncode:
             raise PostgresError(f"initdb: {made.stderr}")
-        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(self._programs / "postgres"), "-D", str(self.data), "-k", str(self.folder), *settings],
@@ -141,9 +142,10 @@ class Postgres:
 
 
 @contextmanager
-def running(programs: Path) -> Iterator[Postgres]:
+def running(programs: Path, **settings: str) -> Iterator[Postgres]:
+    """`settings` of the server that are not those of `SETTINGS`."""
     folder = Path(tempfile.mkdtemp(prefix="onecard-pg-"))
-    server = Postgres(programs, folder)
+    server = Postgres(programs, folder, **settings)
     try:
         server.start()
         yield server

@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from issuance.database import migrate
+from issuance.stock.openings import keep_openings
 from tests.issuance.conftest import REGION, Centre, Store, atr, both_engines, ok, refused, reset
 from tests.issuance.postgres import Postgres
 
 DEPOT = f"depot-{REGION}"
+DAY = 24 * 3600
 
 
 async def post(centre: Centre, path: str, body: dict[str, Any], by: str = "operator") -> httpx.Response:
@@ -258,6 +260,31 @@ async def test_whatever_moves_the_balance_is_zero(centre: Centre) -> None:
     assert left
 
 
+@both_engines
+async def test_openings_change_no_balance(centre: Centre) -> None:
+    """Those of a month are kept when two days of it are over, once; a balance adds up what was posted since."""
+    services = centre.app.state.services
+    await centre.stock(blanks=6)  # 5 January
+    await outlet(centre)
+    before = await send(centre, 1, 2)
+    assert await keep_openings(services) == 0
+    centre.clock.advance(27 * DAY)  # 1 February
+    ok(await post(centre, f"/transfers/{before['id']}/receipt", {"version": 1}))
+    assert await keep_openings(services) == 0
+    shown = [await balance(centre), await balance(centre, "?day=2026-01-05")]
+    centre.clock.advance(2 * DAY)
+    assert (await keep_openings(services), await keep_openings(services)) == (1, 0)
+    kept = centre.store.sql("SELECT place_id, kind, quantity FROM stock_openings")
+    assert kept == [(DEPOT, "blank", 4)], "1 February itself is not in it"
+    assert [await balance(centre, "?day=2026-02-01"), await balance(centre, "?day=2026-01-05")] == shown
+    assert (await balance(centre))["is_zero"]
+    centre.clock.advance(40 * DAY)
+    await send(centre, 3)
+    assert await keep_openings(services) == 2
+    found = await balance(centre)
+    assert (found["is_zero"], closing(found)) == (True, {(DEPOT, "blank"): 3, ("outlet-1", "blank"): 2})
+
+
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_cards_of_an_older_database_get_their_place(
     engine: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -278,7 +305,14 @@ def test_cards_of_an_older_database_get_their_place(
             state=state,
             holder=holder,
         )
+    number = (
+        "INSERT INTO card_numbers (number, region, state, registered_at, updated_at) VALUES (:n, :r, 'free', :at, :at)"
+    )
+    for name, region in (("A00000001", "110000"), ("A00000002", "110000"), ("A00000003", "120000")):
+        store.sql(number, n=name, r=region, at="2026-01-05")
     migrate(url)
+    pools = store.sql("SELECT region, given FROM card_number_pools ORDER BY region")
+    assert pools == [("110000", 2), ("120000", 1)]
     assert store.sql("SELECT kind, quantity FROM stock_ledger ORDER BY kind") == [("blank", 2), ("spoiled", 1)]
     assert store.sql("SELECT count(*) FROM blanks WHERE place_id = 'depot-110000'") == [(3,)]
     assert store.sql("SELECT count(*) FROM stock_ledger_items") == [(3,)]

@@ -120,6 +120,30 @@ async def test_a_day_begins_at_midnight_in_china(centre: Centre) -> None:
     assert {row["key"]: row["applied"] for row in rows if row["applied"]} == {"2026-01-05": 1, "2026-01-06": 1}
 
 
+async def test_a_day_that_is_over_is_counted_once(centre: Centre) -> None:
+    """An hour after midnight nothing is added to it any more: it is remembered."""
+
+    async def applied(day: str) -> int:
+        rows = (await get(centre, "/v1/statistics"))["rows"]
+        (wanted,) = (row["applied"] for row in rows if row["key"] == day)
+        return int(wanted)
+
+    ok(await centre.apply(1), 201)
+    centre.clock.advance(15 * HOUR + 59 * 60)  # 00:59 in China
+    assert await applied("2026-01-05") == 1
+    ok(await centre.apply(2), 201)
+    late = "2026-01-05 15:59:00.000000"  # 23:59 in China
+    centre.store.sql("UPDATE applications SET created_at = :at WHERE created_at > :at", at=late)
+    assert await applied("2026-01-05") == 2, "what began before midnight and was stored after it"
+    centre.clock.advance(120)
+    assert await applied("2026-01-05") == 2
+    centre.store.sql("UPDATE applications SET created_at = '2026-02-01'")
+    assert await applied("2026-01-05") == 2
+    await centre.register("beijing", ("operator",), "110000")
+    narrowed = (await get(centre, "/v1/statistics", by="beijing", region="110101"))["rows"]
+    assert not any(row["applied"] for row in narrowed), "each scope has days of its own"
+
+
 async def test_spoiled_cards_count_once(centre: Centre) -> None:
     await centre.stock()
     application_id = ok(await centre.apply(1), 201)["id"]

@@ -283,9 +283,15 @@ async def test_a_clerk_is_made_moved_locked_and_given_new_access(console: Consol
         await admin.post(f"{path}/standing/{act}", reason="休假")
         assert said in admin.words
     await admin.get(f"{path}/reset")
+    form = admin.text
     await admin.post(f"{path}/reset")
     assert first not in admin.text
     assert "临时密码只显示这一次" in admin.words
+    (second,) = re.findall(r"<code>([a-z0-9]{5}-[a-z0-9]{5}-[a-z0-9]{5})</code>", admin.text)
+    admin.text = form
+    await admin.post(f"{path}/reset")
+    assert second not in admin.text
+    assert "临时密码已经显示过" in admin.words
 
 
 async def test_nobody_changes_their_own_access(console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from typing import Any, get_args
@@ -14,10 +15,11 @@ from issuance.applications.case_schemas import NextAction
 from issuance.console import dashboard
 from issuance.console.words import words
 from issuance.supervision.alerts import evaluate_alerts
+from issuance.unit import Unit
 from tests.issuance.conftest import Centre, application, both_engines, ok
 from tests.issuance.console.conftest import Browser, Console
 from tests.issuance.console.test_cards import pdf_text
-from tests.issuance.supervision import statements, stick
+from tests.issuance.supervision import stick
 
 pytestmark = pytest.mark.usefixtures("orders")
 PERSON = application(1)["person"]
@@ -148,6 +150,28 @@ async def test_a_watcher_hears_when_numbers_move(
     ok(await centre.apply(1), 201)
     moved = await supervisor.http.get("/console/dashboard/events", headers=seen)
     assert moved.text.count("event: changed") == 1
+
+
+@pytest.mark.parametrize("how", ["logout", "lock"])
+async def test_a_watcher_hears_no_more_when_the_session_is_over(
+    console: Console, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(dashboard, "ROUNDS", 1000)
+    monkeypatch.setattr(dashboard, "ROUND_S", 0.01)
+    supervisor = await console.log_in("jianguan")
+    begun = asyncio.Event()
+    counted = dashboard._fingerprint
+
+    async def fingerprint(unit: Unit, where: dashboard.Where) -> str:
+        begun.set()
+        return await counted(unit, where)
+
+    monkeypatch.setattr(dashboard, "_fingerprint", fingerprint)
+    watching = asyncio.create_task(supervisor.http.get("/console/dashboard/events"))
+    await begun.wait()
+    await supervisor.post(f"/console/{how}")
+    answer = await asyncio.wait_for(watching, 5)
+    assert answer.text.endswith("event: over\ndata: {}\n\n")
 
 
 async def test_statistics_by_period_and_exports(console: Console, centre: Centre) -> None:
@@ -303,33 +327,3 @@ async def test_wrong_passwords_at_the_lock_count(console: Console, centre: Centr
     assert audited(centre, "clerk.unlock")[-1][1] == "LOCKED"
     await browser.http.post("/console/unlock", data={"password": "x", "csrf": "wrong"})
     assert (await browser.http.post("/console/lock", data={"csrf": "wrong"})).status_code == 403
-
-
-# -- budgets ----------------------------------------------------------------------------------------------------------
-
-
-@both_engines
-async def test_statements_of_these_pages_are_few(console: Console, centre: Centre) -> None:
-    made = await issued(centre)
-    for serial in (2, 3):
-        await stick(centre, serial)
-    await evaluate_alerts(centre.app.state.services)
-    browser = await console.log_in("jianguan")
-    budgets = {
-        "/console/": 4,
-        "/console/queues": 7,
-        "/console/queues?queue=to_issue": 7,
-        "/console/dashboard": 18,
-        "/console/dashboard/statistics": 10,
-        "/console/alerts": 6,
-        f"/console/files/{made}": 6,
-    }
-    for path, budget in budgets.items():
-        with statements(centre) as seen:
-            await browser.get(path)
-        assert browser.status == 200, path
-        assert len(seen) <= budget, f"{path}: {len(seen)}\n" + "\n".join(seen)
-    with statements(centre) as seen:
-        await browser.post(f"/console/files/{made}", reason=REASON)
-    assert browser.status == 200
-    assert len(seen) <= 20, "\n".join(seen)
