@@ -16,15 +16,30 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import ColumnElement, DateTime, Dialect, MetaData, create_engine, delete, event, inspect, select, text
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Dialect,
+    MetaData,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy import tuple_ as columns
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DisconnectionError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -33,6 +48,9 @@ from sqlalchemy.types import TypeDecorator
 from issuance.scope import Scope, set_scope
 
 _BEGIN = "onecard_sqlite_begin"
+_LAST_USE = "onecard_last_use"
+_TRUSTED_S = 1.0
+"""A connection used so lately is taken without asking whether it is still there."""
 _MIGRATION_LOCK = 0x6F6E6563617264
 """Key of the advisory lock under which replicas migrate one after the other; any number of our own."""
 MAX_ID = 2**63 - 1
@@ -90,10 +108,12 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
             reading, looking = {_BEGIN: "BEGIN"}, {_BEGIN: ""}
         else:
-            options |= {"pool_pre_ping": True, "pool_timeout": timeout_s, "isolation_level": "READ COMMITTED"}
+            options |= {"pool_timeout": timeout_s, "isolation_level": "READ COMMITTED"}
             connecting = {"connect_timeout": max(2, round(timeout_s))}
             self.engine = create_async_engine(target, connect_args=connecting, **options)
             event.listen(self.engine.sync_engine, "connect", _prepare_postgresql(timeout_s))
+            event.listen(self.engine.sync_engine, "checkin", _note_use)
+            event.listen(self.engine.sync_engine, "checkout", _ping_idle(self.engine.dialect))
             reading = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
             looking = {"isolation_level": "AUTOCOMMIT"}
         self._reader = self.engine.execution_options(**reading)
@@ -140,9 +160,34 @@ async def insert_new(
     """
     if not rows:
         return []
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(row_type).on_conflict_do_nothing().returning(*inspect(row_type).primary_key)
-    return [tuple(key) for key in (await session.execute(statement, list(rows))).all()]
+    keys = inspect(row_type).primary_key
+    if session.get_bind().dialect.name == "sqlite":
+        statement = sqlite.insert(row_type).on_conflict_do_nothing().returning(*keys)
+        return [tuple(key) for key in (await session.execute(statement, list(rows))).all()]
+    found = await session.execute(_insert_arrays(row_type, rows).on_conflict_do_nothing().returning(*keys))
+    return [tuple(key) for key in found.all()]
+
+
+async def insert_all(session: AsyncSession, row_type: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Rows with the same columns, in one statement."""
+    if not rows:
+        return
+    if session.get_bind().dialect.name == "sqlite":
+        await session.execute(insert(row_type), list(rows))
+    else:
+        await session.execute(_insert_arrays(row_type, rows))
+
+
+def _insert_arrays(row_type: type[Base], rows: Sequence[dict[str, Any]]) -> postgresql.Insert:
+    """One array a column: the text is the same for any number of rows, so it is parsed and planned once."""
+    columns = inspect(row_type).columns
+    names = [columns[name].name for name in rows[0]]
+    arrays = [
+        bindparam(None, [row[name] for row in rows], type_=postgresql.ARRAY(columns[name].type)) for name in rows[0]
+    ]
+    given = func.unnest(*arrays).table_valued(*names).render_derived()
+    chosen = select(*(given.c[name] for name in names))
+    return postgresql.insert(row_type).from_select(names, chosen)
 
 
 async def add_unless_taken(session: AsyncSession, row: Base) -> bool:
@@ -214,6 +259,24 @@ def _begin_sqlite(connection: Connection) -> None:
     begin = connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE")
     if begin:
         connection.exec_driver_sql(begin)
+
+
+def _note_use(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_LAST_USE] = monotonic()
+
+
+def _ping_idle(dialect: Dialect) -> Callable[[Any, ConnectionPoolEntry, Any], None]:
+    """A connection that has lain in the pool may be gone with a server that was restarted; under load none has."""
+
+    def ping(connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        if monotonic() - entry.info.get(_LAST_USE, monotonic()) < _TRUSTED_S:
+            return
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
+
+    return ping
 
 
 def _prepare_postgresql(timeout_s: float) -> Callable[[Any, ConnectionPoolEntry], None]:

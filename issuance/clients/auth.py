@@ -11,12 +11,12 @@ from fastapi import Request
 
 from cardlib.client_auth import CLERK_HEADER, IDEMPOTENCY_HEADER, ClientAuthError, issuer_of, verify_assertion
 from issuance.audit.refusals import record_refusal
+from issuance.clients.directory import UsedNonce
 from issuance.clients.models import ClientRow
-from issuance.clients.repository import ClientRepository
 from issuance.clients.schemas import Role
 from issuance.input_rules import field_error
 from issuance.problems import ProblemError, bad_input
-from issuance.scope import EVERYWHERE, Scope, region_prefix
+from issuance.scope import Scope, region_prefix
 
 if TYPE_CHECKING:
     from issuance.services import Services
@@ -27,7 +27,8 @@ _CLERK = re.compile(r"[A-Za-z0-9._-]{1,64}")
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A proved client. `clerk` is what the client says about who sits at it; of the console it is proved too, and
-    `office` is then the path of that clerk's office.
+    `office` is then the path of that clerk's office. `scenes`: whose codes it may accept, None of all; `items`: what
+    it is told beyond what the scene shows.
     """
 
     client_id: str
@@ -35,6 +36,8 @@ class Caller:
     region: str | None = None
     clerk: str = ""
     office: str = ""
+    scenes: frozenset[str] | None = None
+    items: frozenset[str] = frozenset()
 
     def demand(self, *roles: Role) -> None:
         if self.roles.isdisjoint(roles):
@@ -69,8 +72,7 @@ async def authenticate(request: Request, services: Services) -> Caller:
     body = await request.body()
     now = services.clock()  # only now: whoever holds the body open must not stop the assertion from expiring
     claimed = issuer_of(token)
-    async with services.database.look(scope=EVERYWHERE) as session:
-        row = await ClientRepository(session).get(claimed)
+    row = await services.clients.find(claimed)
     try:
         known = await _prove(request, services, token, body, row, now)
     except (ClientAuthError, ProblemError) as error:
@@ -87,7 +89,19 @@ async def authenticate(request: Request, services: Services) -> Caller:
             )
         raise
     request.state.client_id = known.id
-    return Caller(known.id, frozenset(Role(role) for role in known.roles), known.region, clerk)
+    return caller_of(known, clerk)
+
+
+def caller_of(client: ClientRow, clerk: str = "") -> Caller:
+    """Of a client that is proved."""
+    return Caller(
+        client.id,
+        frozenset(Role(role) for role in client.roles),
+        client.region,
+        clerk,
+        scenes=None if client.scenes is None else frozenset(client.scenes),
+        items=frozenset(client.items),
+    )
 
 
 async def _prove(
@@ -99,17 +113,16 @@ async def _prove(
         token,
         row.public_jwk,
         request.method,
-        _target(request),
+        target_of(request),
         body,
         now.timestamp(),
         clerk=request.headers.get(CLERK_HEADER, ""),
         idempotency_key=request.headers.get(IDEMPOTENCY_HEADER, ""),
         audience=services.settings.centre_id,
     )
-    async with services.database.transaction() as session:
-        expires_at = datetime.fromtimestamp(claims.expires_at, UTC)
-        if not await ClientRepository(session).use_nonce(row.id, claims.nonce, expires_at, now):
-            raise ProblemError("REQUEST_REPLAYED", "this assertion has been used")
+    used = UsedNonce(row.id, claims.nonce, datetime.fromtimestamp(claims.expires_at, UTC), now)
+    if not await services.clients.use_nonce(used):
+        raise ProblemError("REQUEST_REPLAYED", "this assertion has been used")
     return row
 
 
@@ -118,7 +131,7 @@ def act_of(request: Request) -> str:
     return f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
 
 
-def _target(request: Request) -> str:
+def target_of(request: Request) -> str:
     """Path and query exactly as sent; the ASGI scope keeps the path before percent-decoding in `raw_path`."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     query: bytes = request.scope["query_string"]

@@ -12,6 +12,9 @@ from issuance.scope import RegionScoped
 
 
 class ClientRow(RegionScoped, Base):
+    """`channel_no` (渠道编号) is of wallets only, `scenes` and `items` of verifiers: which codes they may accept (null:
+    all), and what they are told beyond what a scene shows to everybody."""
+
     __tablename__ = "clients"
     __table_args__ = (CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 
@@ -19,6 +22,9 @@ class ClientRow(RegionScoped, Base):
     name: Mapped[str] = mapped_column(String(128))
     roles: Mapped[list[str]] = mapped_column(JSON)
     region: Mapped[str | None] = mapped_column(String(6))
+    channel_no: Mapped[str | None] = mapped_column(String(10), unique=True)
+    scenes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    items: Mapped[list[str]] = mapped_column(JSON, default=list)
     public_jwk: Mapped[dict[str, str]] = mapped_column(JSON)
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -41,9 +42,18 @@ class ClientRepository:
         )
         return result.first() is not None
 
-    async def use_nonce(self, client_id: str, nonce: str, expires_at: datetime, now: datetime) -> bool:
-        """Remember a nonce until it expires; False when it has been used before."""
+    async def some(self, ids: Collection[str]) -> dict[str, ClientRow]:
+        rows = await self._session.scalars(select(ClientRow).where(ClientRow.id.in_(ids)))
+        return {row.id: row for row in rows}
+
+    async def use_nonces(
+        self, nonces: Mapping[tuple[str, str], datetime], now: datetime
+    ) -> frozenset[tuple[str, str]]:
+        """Remember nonces, by client and nonce, until they expire; returns those that have not been used before."""
         if not secrets.randbelow(_FORGETTING):
             await forget(self._session, UsedAssertionRow, UsedAssertionRow.expires_at < now - _KEPT_LONGER)
-        row = {"client_id": client_id, "nonce": nonce, "expires_at": expires_at}
-        return bool(await insert_new(self._session, UsedAssertionRow, [row]))
+        rows = [
+            {"client_id": client_id, "nonce": nonce, "expires_at": nonces[client_id, nonce]}
+            for client_id, nonce in sorted(nonces)
+        ]
+        return frozenset((key[0], key[1]) for key in await insert_new(self._session, UsedAssertionRow, rows))

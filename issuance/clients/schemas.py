@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 from pydantic.config import JsonDict
@@ -15,6 +15,9 @@ from cardlib.wire import Message, RegionCode
 from issuance.database import WITHOUT_NUL
 
 Region = RegionCode
+ChannelNo = Annotated[str, StringConstraints(pattern=r"^[0-9]{10}$")]
+SceneName = Literal["identity", "payment", "login"]
+ItemName = Literal["name", "social_security_number", "card_expiry", "account_state"]
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 _EXAMPLE_JWK: JsonDict = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
@@ -58,6 +61,13 @@ class ClientRegistration(Message):
     name: str = Field(min_length=1, max_length=128, pattern=WITHOUT_NUL)
     roles: tuple[Role, ...] = Field(min_length=1)
     region: Region | None = None
+    channel_no: ChannelNo | None = Field(default=None, description="渠道编号 of a wallet; drawn where none is given")
+    scenes: tuple[SceneName, ...] | None = Field(
+        default=None, description="Which codes a verifier may accept; null: of every scene"
+    )
+    items: tuple[ItemName, ...] = Field(
+        default=(), description="What a verifier is told of a code's holder beyond what the scene shows to everybody"
+    )
     public_jwk: dict[str, str]
 
     @field_validator("public_jwk")
@@ -78,6 +88,9 @@ class ClientView(Message):
                     "name": "示例网点1号柜台",
                     "roles": ["terminal"],
                     "region": "130000",
+                    "channel_no": None,
+                    "scenes": None,
+                    "items": [],
                     "status": "active",
                     "created_at": "2026-01-05T01:00:00Z",
                 }
@@ -89,5 +102,8 @@ class ClientView(Message):
     name: str
     roles: tuple[Role, ...]
     region: str | None
+    channel_no: str | None = Field(description="渠道编号 of a wallet")
+    scenes: tuple[SceneName, ...] | None
+    items: tuple[ItemName, ...]
     status: str
     created_at: datetime

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +13,7 @@ from issuance.audit.repository import AuditRepository
 from issuance.audit.seal import AuditSeal
 from issuance.clients.models import ClientRow
 from issuance.clients.repository import ClientRepository
-from issuance.clients.schemas import ClientRegistration, ClientView, Role
+from issuance.clients.schemas import ClientRegistration, ClientView, ItemName, Role, SceneName
 from issuance.clock import Clock, system_clock
 from issuance.database import Database
 from issuance.problems import ProblemError
@@ -69,6 +71,9 @@ def view_of(row: ClientRow) -> ClientView:
         name=row.name,
         roles=tuple(Role(role) for role in row.roles),
         region=row.region,
+        channel_no=row.channel_no,
+        scenes=None if row.scenes is None else cast("tuple[SceneName, ...]", tuple(row.scenes)),
+        items=cast("tuple[ItemName, ...]", tuple(row.items)),
         status=row.status,
         created_at=row.created_at,
     )
@@ -94,6 +99,9 @@ async def register_client(
         name=registration.name,
         roles=[role.value for role in registration.roles],
         region=registration.region,
+        channel_no=_channel_no(registration),
+        scenes=None if registration.scenes is None else list(registration.scenes),
+        items=list(registration.items),
         public_jwk=dict(registration.public_jwk),
         status="active",
         created_at=now,
@@ -121,6 +129,13 @@ async def register_client(
             "CONFLICT", "this id is suspended for good; register the client under a new one", subject=subject
         )
     return known
+
+
+def _channel_no(registration: ClientRegistration) -> str | None:
+    """Of a wallet: the one given, else a new one; nothing is told by it."""
+    if Role.WALLET not in registration.roles:
+        return None
+    return registration.channel_no or str(secrets.randbelow(9 * 10**9) + 10**9)
 
 
 async def bootstrap_client(

@@ -60,6 +60,15 @@ class Fees(_Table):
     renewal: Fen = Field(description="到期换卡 / at expiry")
 
 
+class FamilySlots(_Table):
+    """亲情账户名额: how many of each relation one electronic card may have."""
+
+    parent: int = Field(ge=0, le=20, description="父母、长辈 / parents and elders")
+    child: int = Field(ge=0, le=20, description="子女 / children")
+    spouse: int = Field(ge=0, le=1, description="配偶 / spouse")
+    other: int = Field(ge=0, le=20, description="其他亲属 / other relatives")
+
+
 class Rules(_Table):
     """The rules of one region from `effective_from` (China date) until the next version begins."""
 
@@ -91,6 +100,28 @@ class Rules(_Table):
     four_eyes: tuple[Literal["card.cancel", "holder.end", "stock.destroy", "number.change"], ...] = Field(
         strict=False, description="须两人办理的事项 / acts that need a second clerk"
     )
+    ecard_password_tries: int = Field(
+        ge=3, le=10, description="电子社保卡密码 24 小时内可错次数 / wrong passwords in 24 hours before it locks"
+    )
+    ecard_password_lock_hours: int = Field(ge=1, le=72, description="密码锁定，小时 / hours a password stays locked")
+    ecard_on_loss: Literal["authorise", "blocked"] = Field(
+        description="挂失后电子社保卡可否经本人授权使用 / whether the holder may go on with it after a loss"
+    )
+    ecard_payment_limit_fen: int = Field(
+        ge=1, le=10_000_000, description="扫码支付单笔限额，分 / most that one payment code pays, fen"
+    )
+    transit_limit_fen: int = Field(
+        ge=1, le=1_000_000, description="脱机乘车码单次限额，分 / highest fare of one offline transit code, fen"
+    )
+    transit_code_hours: int = Field(
+        ge=1, le=168, description="乘车授权有效，小时 / hours a phone may make transit codes without asking again"
+    )
+    transit_code_validity_s: int = Field(ge=10, le=300, description="乘车码有效，秒 / seconds a transit code lives")
+    transit_code_profile: Literal["a_c", "b"] = Field(
+        description="闸机对乘车码布局的读法 / how the region's gates read the layout"
+    )
+    family_slots: FamilySlots = Field(description="亲情账户各关系名额 / family members by relation")
+    family_total: int = Field(ge=0, le=50, description="亲情账户总名额 / family members in all")
     fees_fen: Fees = Field(description="工本费，分 / fees in fen")
     photo: PhotoProfile = Field(description="相片规格 / photo profile")
 

@@ -35,6 +35,7 @@ from issuance.database import migrate
 from issuance.input_rules import rules
 from issuance.sessions import runner
 from issuance.settings import Settings
+from tests.issuance import redis_server as redis_server_module
 from tests.issuance.postgres import Postgres, binaries, running
 
 START = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
@@ -304,6 +305,19 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis_server_module.RedisServer]:
+    """One private Redis for all tests of a process; none installed is a reason to skip, in CI to fail."""
+    program = redis_server_module.program()
+    if program is None:
+        problem = "no Redis server is installed (Debian package redis-server)"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have Redis: {problem}", pytrace=False)
+        pytest.skip(problem)
+    with redis_server_module.running(program) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def postgres_template(postgres: Postgres, client_keys: dict[str, ClientKey]) -> str:
     """A migrated database with the same clients as `empty_database`."""
     name = "template_onecard"
@@ -357,3 +371,4 @@ async def centre(
     finally:
         for app in (*centre.old_apps, centre.app):
             await app.state.services.database.close()
+            await app.state.services.one_time.close()

@@ -1,0 +1,1 @@
+"""Codes of electronic cards: shown by the holder's phone, valid for sixty seconds, accepted once."""

@@ -1,0 +1,61 @@
+"""What many requests ask of the database at the same moment, asked at once.
+
+While one group is under way the next gathers, so a group is as large as the load makes it: one request alone waits
+for nobody, and under load a statement and a commit serve dozens. Every request waits for the group it is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+MAX_GROUP: Final = 128
+_EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError)
+"""Faults that no item is the cause of."""
+
+
+class Together(Generic[Item, Answer]):
+    """`work` answers a group in its order. Belongs to one event loop."""
+
+    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
+        self._work = work
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Answer:
+        """Raises what `work` raised for this item."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+            if not await self._done(group):
+                for one in group:  # so that nobody's fault is another's
+                    await self._done([one], is_last=True)
+
+    async def _done(self, group: list[tuple[Item, asyncio.Future[Answer]]], *, is_last: bool = False) -> bool:
+        """False when the group has to be done one by one."""
+        try:
+            answers = await self._work([item for item, _ in group])
+        except Exception as error:
+            if not is_last and len(group) > 1 and not isinstance(error, _EVERYBODYS):
+                return False
+            for _, waiting in group:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            return True
+        for (_, waiting), answer in zip(group, answers, strict=True):
+            if not waiting.done():
+                waiting.set_result(answer)
+        return True
