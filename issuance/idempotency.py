@@ -6,7 +6,6 @@ does not hold so long. One given again is marked with the header `Idempotency-Re
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Annotated, TypeVar
@@ -56,21 +55,19 @@ async def once(
     *,
     expires_at: datetime | None = None,
     recheck: Callable[[Answer], Awaitable[None]] | None = None,
+    keep: Callable[[Answer], Answer] | None = None,
 ) -> Answer:
     """Run `make` the first time; afterwards, at most until `expires_at`, return what it returned.
 
     Without a key `make` runs every time.
-    `recheck` raises when the kept answer must not be given any more.
+    `recheck` raises when the kept answer must not be given any more. `keep` leaves out what is told only once.
 
     The key is claimed before `make` runs, in the same transaction: a second request either waits for the first
     to commit or finds its answer. A refusal rolls the claim back, so the request may be tried again.
     """
     if key is None:
         return await make()
-    who = f"{unit.caller.client_id}/{unit.caller.clerk}" if unit.caller.office else unit.caller.client_id
-    identity = (who, scope, key)
-    digest = hashlib.sha256(request.model_dump_json().encode()).digest()
-    context = "kept_answers:" + "/".join(identity)
+    identity, digest, context = _facts(unit, scope, key, request)
     await forget(unit.session, KeptAnswerRow, KeptAnswerRow.expires_at <= unit.now)
     longest = unit.now + timedelta(hours=unit.services.settings.idempotency_ttl_h)
     row = KeptAnswerRow(
@@ -88,9 +85,30 @@ async def once(
         response.headers[REPLAYED_HEADER] = "true"
         return kept
     answer = await make()
-    row.sealed_answer = unit.services.sealer.seal(answer.model_dump(mode="json"), context)
+    kept = answer if keep is None else keep(answer)
+    row.sealed_answer = unit.services.sealer.seal(kept.model_dump(mode="json"), context)
     await unit.session.flush()
     return answer
+
+
+async def recall(
+    unit: Unit, response: Response, scope: str, key: str, request: BaseModel, answer_type: type[Answer]
+) -> Answer | None:
+    """What `once` keeps for this request, None when nothing; for work that has to be done before its unit is opened."""
+    identity, digest, context = _facts(unit, scope, key, request)
+    if await unit.session.get(KeptAnswerRow, identity) is None:
+        return None
+    kept = await _kept(unit, identity, digest, context, answer_type)
+    response.headers[REPLAYED_HEADER] = "true"
+    return kept
+
+
+def _facts(unit: Unit, scope: str, key: str, request: BaseModel) -> tuple[tuple[str, str, str], bytes, str]:
+    """Whose answer it is, a digest of the request, keyed as it may hold a short password, and the seal's context."""
+    who = f"{unit.caller.client_id}/{unit.caller.clerk}" if unit.caller.office else unit.caller.client_id
+    identity = (who, scope, key)
+    digest = unit.services.sealer.index("request", request.model_dump_json())
+    return identity, digest, "kept_answers:" + "/".join(identity)
 
 
 async def _kept(

@@ -20,25 +20,30 @@ from issuance.audit.repository import AuditRepository
 from issuance.clients.auth import Caller, act_of, authenticate
 from issuance.clients.schemas import Role
 from issuance.clock import china_date
+from issuance.consents.gate import close_person_data
 from issuance.outbox.repository import OutboxRepository
 from issuance.rules import Rules
 from issuance.scope import EVERYWHERE
 from issuance.services import Services
 
-_SAFE_METHODS = frozenset({"GET", "HEAD"})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 SYSTEM = "onecard-system"
 """Who acts where no caller does: releases at their moment, answers that come in later."""
 
 
 @dataclass(slots=True)
 class Unit:
-    """`now` is the same moment throughout. `after_commit` holds what must only happen once all is stored."""
+    """`now` is the same moment throughout. `after_commit` holds what must only happen once all is stored.
+
+    `holder_of`: number of the card whose holder is proved to ask (`issuance.ecards.access`); empty where nobody is.
+    """
 
     session: AsyncSession
     services: Services
     caller: Caller
     now: datetime
     after_commit: list[Callable[[], None]] = field(default_factory=list)
+    holder_of: str = ""
 
     def rules(self, region: str) -> Rules:
         """The region's rules of today, China time. Raises RuleError."""
@@ -103,6 +108,8 @@ async def open_unit(
     transaction = services.database.transaction(is_reading=is_reading, scope=caller.scope)
     async with _recording_refusals(services, caller, act, now), transaction as session:
         caller.demand(*roles)
+        if roles == (Role.VERIFIER,):
+            close_person_data(session)
         unit = Unit(session, services, caller, now)
         yield unit
     for callback in unit.after_commit:
@@ -187,7 +194,7 @@ def unit_for(*roles: Role, is_recorded: bool = False) -> Callable[[Request], Asy
     async def dependency(request: Request) -> AsyncIterator[Unit]:
         services = services_of(request)
         caller = await authenticate(request, services)
-        is_reading = request.method in _SAFE_METHODS and not is_recorded
+        is_reading = request.method in SAFE_METHODS and not is_recorded
         async with open_unit(services, caller, act_of(request), *roles, is_reading=is_reading) as unit:
             yield unit
 
@@ -203,6 +210,6 @@ RecordedCounterUnit = Annotated[
 OperatorDesk = Annotated[Desk, Depends(desk_for(Role.OPERATOR))]
 CounterDesk = Annotated[Desk, Depends(desk_for(Role.OPERATOR, Role.TERMINAL))]
 TerminalUnit = Annotated[Unit, Depends(unit_for(Role.TERMINAL), scope="function")]
-WalletUnit = Annotated[Unit, Depends(unit_for(Role.WALLET), scope="function")]
 BankUnit = Annotated[Unit, Depends(unit_for(Role.BANK), scope="function")]
+VerifierDesk = Annotated[Desk, Depends(desk_for(Role.VERIFIER))]
 VerifierUnit = Annotated[Unit, Depends(unit_for(Role.VERIFIER), scope="function")]

@@ -14,6 +14,7 @@ from issuance.bank.repository import AccountRepository
 from issuance.cards.history import History
 from issuance.cards.machine import BEFORE, AccountState, CardState, machines
 from issuance.cards.models import CardRow
+from issuance.ecards.repository import EcardRepository
 from issuance.outbox.repository import OutboxRepository
 from issuance.persons.repository import PersonRepository
 from issuance.unit import Unit
@@ -137,6 +138,8 @@ class Accounts:
     async def _set(self, card: CardRow, account: AccountRow, act: str, target: str, reason: str) -> None:
         old, account.state = account.state, target
         account.since, account.by = self._unit.now, self._unit.by
+        if target in (_A.NONE, _A.CLOSED):
+            await EcardRepository(self._unit.session).lower(card.card_number)
         await self._history.record(card, "financial", act, old, target, reason=reason)
 
     def _new(self, card: CardRow) -> AccountRow:

@@ -100,7 +100,7 @@ class LifeCycle:
 
     async def possible(self, row: CardRow) -> list[Transition]:
         """What this caller may do next on the social security side: table and guards say yes."""
-        transitions = machines().possible("social", row.state, *actors_of(self._unit))
+        transitions = machines().possible("social", row.state, *actors_of(self._unit, row))
         return [t for t in transitions if await self._objection(row, t) is None]
 
     async def refuse_state(self, row: CardRow, text_zh: str, text_en: str) -> ProblemError:
@@ -138,7 +138,7 @@ class LifeCycle:
         return None
 
     def _demand_actor(self, row: CardRow, transition: Transition) -> None:
-        if set(actors_of(self._unit)).isdisjoint(transition.by):
+        if set(actors_of(self._unit, row)).isdisjoint(transition.by):
             raise self._refusal(row, "CLIENT_FORBIDDEN", f"{transition.act} is for {', '.join(transition.by)}")
 
     async def _follow(self, row: CardRow, act: str, reason: str) -> None:
@@ -159,12 +159,12 @@ def subject_of(row: CardRow) -> str:
     return f"card:{row.card_number}"
 
 
-def actors_of(unit: Unit) -> tuple[Actor, ...]:
-    """As whom this caller may act; the service itself may do what an office may."""
+def actors_of(unit: Unit, row: CardRow) -> tuple[Actor, ...]:
+    """As whom this caller may act on a card; the service itself may do what an office may."""
     roles = unit.caller.roles
     if unit.caller.client_id == SYSTEM:
         return ("system", "office", "operator", "bank")
-    if is_holder(unit):
+    if is_holder(unit, row):
         return ("holder",)
     found: list[Actor] = []
     if roles & {Role.OPERATOR, Role.TERMINAL}:

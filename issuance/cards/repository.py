@@ -49,6 +49,12 @@ class CardRepository:
             found: CardRow | None = await self._session.scalar(query)
         return found
 
+    async def regions_of(self, person_id: str) -> frozenset[str]:
+        """Of all cards of a person, ended ones too."""
+        with unscoped(self._session, why="a person may have had cards in other regions"):
+            found = await self._session.scalars(select(CardRow.region).where(CardRow.person_id == person_id))
+        return frozenset(found)
+
     async def is_retired(self, reset_information: str) -> bool:
         """Whether the number of this chip has gone on to another one."""
         return await self._session.get(RetiredChipRow, reset_information) is not None

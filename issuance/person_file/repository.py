@@ -12,7 +12,8 @@ from issuance.applications.models import ApplicationRow
 from issuance.audit.models import AuditRow
 from issuance.bank.models import AccountRow
 from issuance.cards.models import CardEventRow, CardRow, FoundCardRow, RetiredChipRow, RewriteRow, SuccessionRow
-from issuance.ecards.models import EcardCodeRow, EcardRow
+from issuance.codes.models import EcardUseRow
+from issuance.ecards.models import EcardRow
 from issuance.photos.models import PhotoRow
 from issuance.production.models import LineRow
 from issuance.scope import in_regions
@@ -89,13 +90,9 @@ class FileRepository:
         query = select(FoundCardRow).where(FoundCardRow.card_number.in_(cards)).order_by(FoundCardRow.id.desc())
         return await self._some(query, "found", cards)
 
-    async def used_codes(self, ecards: Sequence[str]) -> list[EcardCodeRow]:
-        query = select(EcardCodeRow).where(
-            EcardCodeRow.ecard_no.in_(ecards),
-            EcardCodeRow.scene.in_(("identity", "payment", "login")),
-            EcardCodeRow.state == "used",
-        )
-        return await self._some(query.order_by(EcardCodeRow.used_at.desc()), "uses", ecards)
+    async def used_codes(self, ecards: Sequence[str]) -> list[EcardUseRow]:
+        query = select(EcardUseRow).where(EcardUseRow.ecard_no.in_(ecards))
+        return await self._some(query.order_by(EcardUseRow.at.desc()), "uses", ecards)
 
     async def route_uses(self, chips: Sequence[str]) -> list[AuditRow]:
         """What terminals did with these chips; the trail is where that is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -10,6 +11,7 @@ from cardlib.wire import Message
 from issuance.applications.schemas import EXAMPLE_ID
 from issuance.database import WITHOUT_NUL
 from issuance.persons.schemas import PersonView
+from issuance.privacy.free_text import Masked
 
 
 class FileOrder(Message):
@@ -23,7 +25,7 @@ class FileOrder(Message):
     )
 
     subject: str = Field(max_length=64, pattern=r"^(?:card|application|person|receipt):[0-9A-Za-z]{1,40}$")
-    reason: str = Field(min_length=4, max_length=256, pattern=WITHOUT_NUL)
+    reason: Annotated[str, Field(min_length=4, max_length=256, pattern=WITHOUT_NUL), Masked]
 
 
 class FileApplication(Message):
@@ -54,11 +56,22 @@ class FileAccount(Message):
     since: datetime
 
 
+class FileLink(Message):
+    """A phone app the electronic card is or was on: active, unlinked or replaced."""
+
+    channel: str
+    channel_no: str | None
+    state: str
+    signed_at: datetime
+    ended_at: datetime | None
+
+
 class FileEcard(Message):
     ecard_no: str
     level: int
     state: str
     created_at: datetime
+    links: list[FileLink]
 
 
 class FileCard(Message):

@@ -12,7 +12,9 @@ from issuance.bank.models import AccountRow
 from issuance.cards.machine import STATE_NAMES, CardState, Transition, machines
 from issuance.cards.models import CardEventRow
 from issuance.cards.repository import CardRepository
-from issuance.ecards.models import EcardCodeRow
+from issuance.codes.models import EcardUseRow
+from issuance.ecards.models import EcardRow, LinkRow
+from issuance.ecards.repository import LinkRepository
 from issuance.person_file.repository import LIMITS, FileRepository
 from issuance.person_file.schemas import (
     FileAccount,
@@ -23,6 +25,7 @@ from issuance.person_file.schemas import (
     FileEntry,
     FileEvent,
     FileFound,
+    FileLink,
     FileLoss,
     FileOrder,
     FileUse,
@@ -76,7 +79,7 @@ class PersonFileService:
             ended=None if end is None else end.reason,
             made_at=unit.now,
             made_by=unit.by,
-            cards=[self._card(row) for row in cards],
+            cards=await self._cards(cards),
             applications=[_application(row) for row in applications],
             losses=losses_of(events),
             events=[_event(row) for row in events],
@@ -123,7 +126,15 @@ class PersonFileService:
         subjects = [f"person:{person_id}", *(f"card:{n}" for n in numbers), *(f"application:{i}" for i in ids)]
         return [_entry(row) for row in self._kept("audit", await self._rows.audit(subjects, ids))]
 
-    def _card(self, found: Any) -> FileCard:
+    async def _cards(self, cards: Sequence[Any]) -> list[FileCard]:
+        ecards = [row[2].ecard_no for row in cards if row[2] is not None]
+        links = await LinkRepository(self._unit.session).of(*ecards, is_live=False)
+        by_ecard: dict[str, list[FileLink]] = {ecard_no: [] for ecard_no in ecards}
+        for link, name, number in links:
+            by_ecard[link.ecard_no].append(_link(link, name, number))
+        return [self._card(row, [] if row[2] is None else by_ecard[row[2].ecard_no]) for row in cards]
+
+    def _card(self, found: Any, links: list[FileLink]) -> FileCard:
         row, account, ecard, rewrite, retired = found
         return FileCard(
             card_number=row.card_number,
@@ -136,9 +147,7 @@ class PersonFileService:
             issue_date=row.issue_date,
             expiry_date=row.expiry_date,
             account=None if account is None else self._account(account),
-            ecard=None
-            if ecard is None
-            else FileEcard(ecard_no=ecard.ecard_no, level=ecard.level, state=ecard.state, created_at=ecard.created_at),
+            ecard=None if ecard is None else _ecard(ecard, links),
             rewrite_pending=rewrite is not None,
             retired_chips=retired,
         )
@@ -151,6 +160,20 @@ class PersonFileService:
         if len(rows) > LIMITS[name]:
             self._cut.append(name)
         return list(rows[: LIMITS[name]])
+
+
+def _ecard(row: EcardRow, links: list[FileLink]) -> FileEcard:
+    return FileEcard(ecard_no=row.ecard_no, level=row.level, state=row.state, created_at=row.created_at, links=links)
+
+
+def _link(row: LinkRow, channel: str, channel_no: str | None) -> FileLink:
+    return FileLink(
+        channel=channel,
+        channel_no=channel_no,
+        state=row.state,
+        signed_at=row.signed_at,
+        ended_at=row.ended_at,
+    )
 
 
 def losses_of(events: Sequence[CardEventRow]) -> list[FileLoss]:
@@ -231,12 +254,12 @@ def _application(found: Any) -> FileApplication:
     )
 
 
-def _code_use(row: EcardCodeRow, card_number: str) -> FileUse:
+def _code_use(row: EcardUseRow, card_number: str) -> FileUse:
     return FileUse(
         way="code",
         act=row.scene,
-        by=row.used_by or "",
-        at=row.used_at or row.issued_at,
+        by=row.client_id,
+        at=row.at,
         card_number=card_number,
         outcome="ok",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.issuance.conftest import Centre, application, atr, both_engines, ok, refused
+from tests.issuance.phone import Phone
 from tests.issuance.supervision import statements
 
 REASON = "holder asks at the counter"
@@ -20,8 +21,10 @@ async def _life(centre: Centre) -> dict[str, Any]:
     await centre.stock()
     made = ok(await centre.apply(1, person={"telephone": "13900001234"}), 201)
     outcome = await centre.run(ok(await centre.start(made["id"], atr(1)), 201))
-    card, ecard = outcome["result"]["card_number"], outcome["result"]["ecard_no"]
-    code = ok(await centre.as_("wallet").post(f"/v1/ecards/{ecard}/codes", json={"scene": "identity"}), 201)
+    card = outcome["result"]["card_number"]
+    phone = Phone(centre)
+    await phone.sign_up(1, card)
+    code = ok(await phone.post("codes", {"scene": "identity"}), 201)
     used = {"code": code["code"], "scene": "identity"}
     ok(await centre.as_("verifier").post("/v1/ecard-codes/validate", json=used))
     for act, body in (("loss", {"kind": "temporary"}), ("release", {})):
@@ -36,7 +39,11 @@ async def test_everything_about_a_holder(centre: Centre) -> None:
     await _read(centre, f"card:{made['card_number']}")
     file = ok(await _read(centre, f"card:{made['card_number']}"))
     assert [card["card_number"] for card in file["cards"]] == [made["card_number"]]
-    assert file["cards"][0]["ecard"]["state"] == "active"
+    ecard = file["cards"][0]["ecard"]
+    assert (ecard["state"], [(link["channel"], link["state"]) for link in ecard["links"]]) == (
+        "active",
+        [("wallet", "active")],
+    )
     assert [one["receipt_number"] for one in file["applications"]] == [made["receipt_number"]]
     (loss,) = file["losses"]
     assert (loss["kind"], loss["end_zh"]) == ("lose_temporarily", "解除临时挂失")
