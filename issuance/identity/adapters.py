@@ -80,7 +80,7 @@ class HttpIdentityCheck:
     def __init__(
         self, url: str, key: ClientKey, *, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        if not _is_private(url):
+        if not is_private(url):
             raise IdentityAddressError("the identity service needs https, or an address of this machine")
         self._client = httpx.AsyncClient(
             base_url=url, auth=ClientAuth(key), timeout=timeout_s, transport=transport, trust_env=False
@@ -115,7 +115,8 @@ def identity_check(settings: Settings) -> IdentityCheck:
     return HttpIdentityCheck(settings.identity_url, key, timeout_s=settings.identity_timeout_s)
 
 
-def _is_private(url: str) -> bool:
+def is_private(url: str) -> bool:
+    """Whether what is sent there can be read on no network: https, or an address of this machine."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return True

@@ -21,6 +21,9 @@ from issuance.applications.models import ApplicationRow
 from issuance.applications.service import items_context
 from issuance.cards.models import CardRow, PersonEndRow
 from issuance.clock import CHINA, china_date
+from issuance.consents.ledger import enter
+from issuance.consents.models import ConsentRow
+from issuance.consents.repository import ConsentRepository
 from issuance.persons.models import PersonRow
 from issuance.persons.repository import person_context
 from issuance.persons.schemas import PersonData
@@ -60,6 +63,7 @@ class Retention(BaseModel):
     unused_photo: int = Field(ge=1)
     ended_application: int = Field(ge=1)
     production_file: int = Field(ge=1)
+    ended_consent: int = Field(ge=1)
     ended_person: int = Field(ge=1)
 
 
@@ -117,6 +121,7 @@ async def erase_person(unit: Unit, person_id: str, *, region: str | None, reason
         await _empty_application(unit, application_id)
     await unit.session.execute(update(ApplicationRow).where(of_person).values(photo_id=None))
     await unit.session.execute(delete(PhotoRow).where(PhotoRow.person_id == person_id))
+    await ConsentRepository(unit.session).empty(person_id)
     values = {
         "sealed": sealer.seal(ERASED.model_dump(), person_context(person_id)),
         "number_index": secrets.token_bytes(32),
@@ -172,6 +177,16 @@ async def _files(unit: Unit) -> int:
     return len(due)
 
 
+async def _consents(unit: Unit) -> int:
+    query = select(ConsentRow.id, ConsentRow.region).where(ConsentRow.sealed_terms.is_not(None))
+    due = await _due(unit, query, ConsentRow.region, ConsentRow.ends_at, "ended_consent")
+    for consent_id, _ in due:
+        row = await unit.session.get_one(ConsentRow, consent_id)
+        row.sealed_terms = None
+        await enter(unit, row, "forget")
+    return len(due)
+
+
 async def _persons(unit: Unit) -> int:
     live = exists().where(CardRow.person_id == PersonEndRow.person_id, CardRow.state != CANCELLED)
     open_ = exists().where(ApplicationRow.person_id == PersonEndRow.person_id, ApplicationRow.state.not_in(CLOSED))
@@ -220,5 +235,6 @@ STEPS: Final[Mapping[str, Callable[[Unit], Awaitable[int]]]] = {
     "unused_photo": _photos,
     "ended_application": _applications,
     "production_file": _files,
+    "ended_consent": _consents,
     "ended_person": _persons,
 }

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from cardlib.wire import Message
 from issuance.database import WITHOUT_NUL
+from issuance.privacy.free_text import Masked
 
 RevealField = Literal[
     "name",
@@ -26,7 +27,9 @@ RevealField = Literal[
     "address",
     "account_number",
 ]
-Reason = Annotated[str, StringConstraints(min_length=4, max_length=256, pattern=WITHOUT_NUL, strip_whitespace=True)]
+Reason = Annotated[
+    str, StringConstraints(min_length=4, max_length=256, pattern=WITHOUT_NUL, strip_whitespace=True), Masked
+]
 Subject = Annotated[str, StringConstraints(pattern=r"^(?:application:[0-9a-f]{32}|card:[0-9A-Z]{9})$")]
 
 
