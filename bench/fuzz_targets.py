@@ -33,6 +33,7 @@ from apdu.serial.mt3 import Form, Reply
 from apdu.serial.port import FrameSource
 from apdu.vpcd import GET_ATR, RemoteCard
 from bench.fuzz import Target
+from bench.fuzz_codes import code_targets
 from cardlib import bank, driver_address, transit_records
 from cardlib.codec import CodecError, StoredDataError, decode_cyclic, decode_value, join_name
 from cardlib.driver_address import IdentificationFormatError
@@ -41,7 +42,7 @@ from cardlib.explain import explain
 from cardlib.pki_envelope import Envelope
 from cardlib.spec import Generation, Structure, load
 from cardlib.wire import BatchResponses, CommandBatch
-from issuance.ecards.schemas import CodeValidation
+from issuance.codes.schemas import CodeValidation
 from simulators import vpcd as vpcd_card
 from simulators.serial import Person
 
@@ -114,6 +115,7 @@ def targets() -> tuple[Target, ...]:
         Target("vpcd 读写器侧", "vpcd, reader side", _vpcd_samples(), _vpcd_reader, (ConnectionError,)),
         Target("vpcd 卡侧", "vpcd, card side", _vpcd_samples(), _vpcd_card, ()),
         Target("会话消息", "session messages", _messages(), _message, (ValidationError,)),
+        *code_targets(),
     )
 
 

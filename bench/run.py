@@ -17,11 +17,13 @@ from bench import (
     chaos,
     console,
     crypto,
+    ecard,
     flows,
     fuzz,
     ifd,
     issue,
     key_operations,
+    pictures,
     production,
     readers,
     soak,
@@ -53,6 +55,8 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         "audit": audit.measure,
         "production": production.measure,
         "console": console.measure,
+        "ecard": ecard.measure,
+        "pictures": pictures.measure,
         "soak": partial(soak.measure, seconds=seconds),
     }
     if only is not None and only not in parts:

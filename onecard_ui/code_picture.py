@@ -1,0 +1,109 @@
+"""QR pictures of codes by one rule, for every kind: own codes, transit codes, city codes, login links.
+
+The content goes in as bytes, without an ECI and without a change of mode, so that a reader gets exactly those bytes.
+A picture is drawn in whole pixels a module; what is left over widens the quiet zone. At 200 × 200 pixels all kinds
+decode in zxing-cpp, zbar and jsQR (`./onecard bench --only pictures`, docs/wallet.md).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import zxingcpp
+from PIL import Image
+
+QUIET_MODULES: Final = 4  # ISO/IEC 18004 §9.1
+SMALLEST_PX: Final = 200
+GOOD_MODULE_PX: Final = 4
+MAX_BYTES: Final = 365
+"""What the writer puts into version 12 at level L: two whole pixels a module of 200; a transit code has at most 364."""
+DPI: Final = 300
+_PRINT_MM: Final = 25
+_LEVELS: Final = ("H", "Q", "M", "L")
+
+
+@dataclass(frozen=True, slots=True)
+class CodePicture:
+    """`rows` of modules, dark ones True, quiet zone included. `level`: of error correction, H most to L least."""
+
+    rows: tuple[tuple[bool, ...], ...]
+    level: str
+
+    @property
+    def size(self) -> int:
+        """Modules of a side."""
+        return len(self.rows)
+
+    @property
+    def print_dots(self) -> int:
+        """Side at 300 dpi, about 25 mm, in whole dots a module."""
+        return max(1, round(_PRINT_MM / 25.4 * DPI / self.size)) * self.size
+
+    def image(self, side_px: int) -> Image.Image:
+        """Grey, `side_px` square. Raises ValueError where a module would be less than one pixel."""
+        module_px = side_px // self.size
+        if not module_px:
+            raise ValueError(f"{self.size} modules do not fit {side_px} pixels")
+        code = Image.new("L", (self.size, self.size))
+        code.putdata([0 if is_dark else 255 for row in self.rows for is_dark in row])
+        drawn = self.size * module_px
+        whole = Image.new("L", (side_px, side_px), 255)
+        corner = (side_px - drawn) // 2
+        whole.paste(code.resize((drawn, drawn), Image.Resampling.NEAREST), (corner, corner))
+        return whole
+
+    def png(self, side_px: int) -> bytes:
+        file = io.BytesIO()
+        self.image(side_px).convert("1").save(file, "PNG")
+        return file.getvalue()
+
+    def path(self) -> str:
+        """For an SVG's `d`: dark modules as runs of unit squares in a box of `size`."""
+        return "".join(_run(x, y, length) for y, row in enumerate(self.rows) for x, length in _runs(row))
+
+    def svg(self) -> str:
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.size} {self.size}" '
+            f'shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{self.size}v{self.size}h-{self.size}z"/>'
+            f'<path d="{self.path()}"/></svg>'
+        )
+
+
+def picture_of(content: bytes) -> CodePicture:
+    """With the strongest error correction that leaves 4 pixels a module at 200 pixels, else with the least.
+
+    Large modules help a reader more than error correction does. Raises ValueError for nothing and for more than
+    MAX_BYTES.
+    """
+    if not 0 < len(content) <= MAX_BYTES:
+        raise ValueError(f"{len(content)} bytes; a code holds 1 to {MAX_BYTES}")
+    for level in _LEVELS:
+        made = CodePicture(_modules(content, level), level)
+        if SMALLEST_PX // made.size >= GOOD_MODULE_PX:
+            break
+    return made
+
+
+def _modules(content: bytes, level: str) -> tuple[tuple[bool, ...], ...]:
+    code = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode, ec_level=level)
+    pixels = memoryview(code.to_image(scale=1, add_quiet_zones=True))  # type: ignore[arg-type]
+    height, width = pixels.shape or (0, 0)
+    flat = pixels.tobytes()
+    return tuple(tuple(not pixel for pixel in flat[at : at + width]) for at in range(0, height * width, width))
+
+
+def _runs(row: tuple[bool, ...]) -> list[tuple[int, int]]:
+    """First module and length of each dark run."""
+    found: list[tuple[int, int]] = []
+    for x, is_dark in enumerate(row):
+        if is_dark and found and sum(found[-1]) == x:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        elif is_dark:
+            found.append((x, 1))
+    return found
+
+
+def _run(x: int, y: int, length: int) -> str:
+    return f"M{x} {y}h{length}v1h-{length}z"
