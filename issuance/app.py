@@ -28,13 +28,21 @@ from issuance.cards import endpoints as cards
 from issuance.catalog import endpoints as catalog_endpoints
 from issuance.clerks import endpoints as clerks
 from issuance.clerks import staff_endpoints as staff
-from issuance.clerks.login import MAX_TRIES_A_MINUTE
 from issuance.clerks.staff_endpoints import STAFF
+from issuance.clerks.tries import MAX_TRIES_A_MINUTE
 from issuance.clients import endpoints as clients
+from issuance.clients.directory import ClientDirectory
 from issuance.clock import Clock, system_clock
+from issuance.codes import bus
+from issuance.codes import endpoints as codes
+from issuance.codes.ledger import UseLedger
+from issuance.consents import endpoints as consents
 from issuance.console import app as console
 from issuance.database import Database
 from issuance.ecards import endpoints as ecards
+from issuance.ecards import family_endpoints as ecard_family
+from issuance.ecards.signing import MOST_A_MINUTE as MOST_A_MINUTE_OF_ONE
+from issuance.ecards.signing import MOST_OF_A_CHANNEL
 from issuance.examples import restore_nulls
 from issuance.hsm_route import endpoints as hsm_route
 from issuance.hsm_route.service import MAX_USES_A_MINUTE
@@ -43,6 +51,7 @@ from issuance.metrics import Metrics
 from issuance.middleware import RequestMiddleware
 from issuance.newborns import endpoints as newborns
 from issuance.offices import endpoints as offices
+from issuance.one_time import one_time_store
 from issuance.outbox import endpoints as outbox
 from issuance.outbox.delivery import NoticeLog, Receiver
 from issuance.person_file import endpoints as person_file
@@ -52,6 +61,8 @@ from issuance.privacy.service import MAX_REVEALS_A_MINUTE
 from issuance.production import endpoints as production
 from issuance.progress import endpoints as progress
 from issuance.progress.service import MOST_A_MINUTE
+from issuance.recognition import endpoints as recognition
+from issuance.recognition.platforms import code_platforms
 from issuance.rules import load_rules
 from issuance.sealing import Sealer, ensure_seal_keys
 from issuance.services import Services
@@ -63,13 +74,22 @@ from issuance.stock import movement_endpoints as stock_movements
 from issuance.supervision import endpoints as supervision
 from issuance.supervision.rules import alert_rules
 from issuance.tasks import running
+from issuance.transit_codes import endpoints as transit_codes
+from issuance.transit_codes.issuer import TransitIssuer
+from issuance.transit_codes.service import MOST_A_MINUTE as MOST_TRANSIT_AUTHORISATIONS_A_MINUTE
 
 TITLE = "OneCard issuance"
 _DOMAINS = (
+    codes,  # first, because routes are tried in turn and this is what is asked most
+    bus,
     cases,  # before the applications: "stuck" is no id
     applications,
     sessions,
     ecards,
+    ecard_family,
+    transit_codes,
+    recognition,
+    consents,
     cards,
     bank_link,
     outbox,
@@ -91,7 +111,7 @@ _DOMAINS = (
     catalog_endpoints,
     operations,
 )
-_OPEN_PATHS = frozenset({"/healthz", "/v1/catalog", "/v1/progress"})
+_OPEN_PATHS = frozenset({"/healthz", "/v1/catalog", "/v1/progress", "/ecard/v1/bus"})
 
 
 def create_app(
@@ -153,13 +173,15 @@ def create_services(
     if settings.payment_url is not None:
         fee_token = None if settings.payment_token is None else settings.payment_token.get_secret_value()
         receivers["payment"] = FeeSystem(settings.payment_url, token=fee_token)
+    database = Database(settings.database_url, timeout_s=settings.database_timeout_s)
+    audit_seal = AuditSeal(keys)
     return Services(
         settings=settings,
         keys=keys,
         sealer=Sealer(keys),
-        audit_seal=AuditSeal(keys),
+        audit_seal=audit_seal,
         reveals=MinuteLimit(MAX_REVEALS_A_MINUTE),
-        database=Database(settings.database_url, timeout_s=settings.database_timeout_s),
+        database=database,
         rules=load_rules(settings.rules_path),
         catalog=load_catalog(settings.catalog_path) if catalog is None else catalog,
         clock=clock,
@@ -170,9 +192,17 @@ def create_services(
         progress=MinuteLimit(MOST_A_MINUTE),
         transactions=transaction_keys(keys),
         hsm_uses=MinuteLimit(MAX_USES_A_MINUTE),
+        signings=MinuteLimit(MOST_A_MINUTE_OF_ONE),
+        channel_signings=MinuteLimit(MOST_OF_A_CHANNEL),
         bank=bank,
         receivers=receivers,
         identity=identity_check(settings) if identity is None else identity,
+        one_time=one_time_store(settings, clock),
+        clients=ClientDirectory(database),
+        code_uses=UseLedger(database, audit_seal),
+        code_platforms=code_platforms(settings, clock),
+        transit_issuer=TransitIssuer(keys, settings.transit_certificate_path),
+        transit_authorisations=MinuteLimit(MOST_TRANSIT_AUTHORISATIONS_A_MINUTE),
     )
 
 
@@ -180,6 +210,9 @@ async def close_services(services: Services) -> None:
     if services.bank is not None:
         await services.bank.aclose()
     await services.identity.close()
+    for platform in services.code_platforms.values():
+        await platform.close()
+    await services.one_time.close()
     await services.database.close()
 
 

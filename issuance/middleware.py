@@ -21,8 +21,10 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
 )
-"""Where the answer does not bear them itself."""
+"""Where the answer does not bear them itself: pages do."""
 log = get_logger("issuance.http")
 
 
@@ -64,9 +66,12 @@ class RequestMiddleware:
         is_whole = False
         started = time.perf_counter()
         deadline = asyncio.get_running_loop().time() + self._body_timeout_s
+        is_too_large = _declared_length(scope) > self._body_limit
 
         async def limited_receive() -> Message:
             nonlocal received, is_whole
+            if is_too_large:  # who reads it answers: a page to a browser, problem details to a program
+                raise BodyTooLargeError(self._body_limit)
             try:
                 async with asyncio.timeout_at(None if is_whole else deadline):
                     message = await receive()
@@ -88,8 +93,6 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            if _declared_length(scope) > self._body_limit:
-                raise BodyTooLargeError(self._body_limit)
             await self._app(scope, limited_receive, marked_send)
         except Exception as error:
             log_unexpected(error, request_id)

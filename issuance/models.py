@@ -14,9 +14,11 @@ from issuance.cards.models import (
     RewriteRow,
     SuccessionRow,
 )
-from issuance.clerks.models import ApprovalRow, ClerkRow, ClerkSessionRow
+from issuance.clerks.models import ApprovalRow, ClerkRow, ClerkSessionRow, LogInTryRow
 from issuance.clients.models import ClientRow, UsedAssertionRow
-from issuance.ecards.models import EcardCodeRow, EcardRow
+from issuance.codes.models import BusPartnerRow, EcardUseRow
+from issuance.consents.models import ConsentRow, ConsentUseRow
+from issuance.ecards.models import EcardRow, FamilyRow, LinkRow
 from issuance.hsm_route.models import DebitOrderRow
 from issuance.idempotency import KeptAnswerRow
 from issuance.newborns.models import NewbornRow
@@ -35,6 +37,8 @@ from issuance.stock.models import (
     CountRow,
     LedgerItemRow,
     LedgerRow,
+    NumberPoolRow,
+    OpeningRow,
     PlaceRow,
     TransferRow,
 )
@@ -52,6 +56,7 @@ __all__ = [
     "BankNoticeRow",
     "BatchRow",
     "BlankRow",
+    "BusPartnerRow",
     "CardEventRow",
     "CardNumberRow",
     "CardRow",
@@ -59,13 +64,16 @@ __all__ = [
     "ClerkRow",
     "ClerkSessionRow",
     "ClientRow",
+    "ConsentRow",
+    "ConsentUseRow",
     "CountRow",
     "DebitOrderRow",
     "DifferenceRow",
-    "EcardCodeRow",
     "EcardRow",
+    "EcardUseRow",
     "EntryRow",
     "ExchangeRow",
+    "FamilyRow",
     "FileRow",
     "FoundCardRow",
     "HeadRow",
@@ -75,9 +83,13 @@ __all__ = [
     "LedgerItemRow",
     "LedgerRow",
     "LineRow",
+    "LinkRow",
+    "LogInTryRow",
     "NewbornRow",
     "NodeRow",
+    "NumberPoolRow",
     "OfficeRow",
+    "OpeningRow",
     "OutboxRow",
     "PartRow",
     "PaymentRow",

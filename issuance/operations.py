@@ -24,11 +24,12 @@ class Health(BaseModel):
     catalog: str
 
 
-@router.get("/healthz", summary="Whether database and keys are there")
+@router.get("/healthz", summary="Whether database, keys and one-time store are there")
 async def healthz(request: Request) -> Health:
     services = services_of(request)
     await services.database.ping()
     services.keys.current(PERSON_SEAL.name, PERSON_SEAL.algorithm)
+    await services.one_time.ping()
     return Health(status="ok", catalog=services.catalog.version)
 
 

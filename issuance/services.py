@@ -20,9 +20,14 @@ from issuance.settings import Settings
 if TYPE_CHECKING:
     from apps_catalog.catalog import Catalog
     from issuance.bank.link import BankLink
+    from issuance.clients.directory import ClientDirectory
+    from issuance.codes.ledger import UseLedger
     from issuance.identity.adapters import IdentityCheck
+    from issuance.one_time import OneTimeStore
     from issuance.outbox.delivery import Receiver
+    from issuance.recognition.platforms import CodePlatform
     from issuance.sessions.runner import RunnerCache
+    from issuance.transit_codes.issuer import TransitIssuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,14 @@ class Services:
     progress: MinuteLimit
     transactions: TransactionKeys
     hsm_uses: MinuteLimit
+    signings: MinuteLimit
+    channel_signings: MinuteLimit
     bank: BankLink | None
     receivers: Mapping[str, Receiver]
     identity: IdentityCheck
+    one_time: OneTimeStore
+    clients: ClientDirectory
+    code_uses: UseLedger
+    code_platforms: Mapping[str, CodePlatform]
+    transit_issuer: TransitIssuer
+    transit_authorisations: MinuteLimit

@@ -24,6 +24,12 @@ class Settings(BaseSettings):
     `agent_urls`: where pages of the console find the agent of the computer they are shown on; the first that answers.
     `audit_heads_path`: file that signed heads of the audit log are appended to; `audit_wait_s`: an entry that waits
     longer for its place in the log is a fault.
+    `redis_url`: the one-time store all replicas share; without it each process has its own, for one process only.
+    `consent_wait_min`: how long a request for consent waits for its holder, of whom at most `consent_open_max` wait.
+    `code_platforms`: addresses of platforms whose codes are recognised, by family of codes (docs/recognition.md), asked
+    with the client key file `code_platforms_key_path` within `code_platforms_timeout_s`.
+    `transit_certificate_path`: the issuer certificate that transit authorisations are given under (docs/transit-code.md);
+    `transit_platform`: 发码平台编号 in them, four bytes in hex.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).
     """
 
@@ -46,6 +52,7 @@ class Settings(BaseSettings):
     stuck_deadline_h: int = Field(default=24, ge=1)
     hsm_addresses: dict[str, str] = Field(default_factory=dict)
     database_timeout_s: float = Field(default=15.0, gt=0)
+    redis_url: SecretStr | None = None
     tasks_pause_s: float = Field(default=1.0, ge=0)
     bank_url: str | None = None
     bank_token: SecretStr | None = None
@@ -66,3 +73,10 @@ class Settings(BaseSettings):
     clerk_lock_min: int = Field(default=10, ge=1, le=60)
     clerk_session_h: int = Field(default=10, ge=1, le=24)
     approval_keep_h: int = Field(default=72, ge=1)
+    consent_wait_min: int = Field(default=10, ge=1, le=1440)
+    consent_open_max: int = Field(default=5, ge=1, le=100)
+    code_platforms: dict[str, str] = Field(default_factory=dict)
+    code_platforms_key_path: Path | None = None
+    code_platforms_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    transit_certificate_path: Path | None = None
+    transit_platform: str = Field(default="00000000", pattern="^[0-9A-Fa-f]{8}$")

@@ -19,12 +19,14 @@ from onecard_cli import (
     demo,
     develop,
     doctor,
+    ecard,
     hsm,
     office_group,
     privacy,
     services,
     sim_police,
     up,
+    wallet,
 )
 
 HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
@@ -52,6 +54,8 @@ for name, group in (
     ("audit", audit.audit_app),
     ("privacy", privacy.privacy_app),
     ("catalog", catalog.catalog_app),
+    ("ecard", ecard.ecard_app),
+    ("wallet", wallet.wallet_app),
 ):
     app.add_typer(group, name=name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import json
 import tempfile
@@ -29,7 +28,10 @@ PERSON = {
     "birthplace": "990100",
     "birth_date": "19900101",
 }
+DEMO_DIGITS = "482915"
+"""Password of the invented person's electronic card, in a folder that ends with the demo."""
 JOB_POLL_S = 0.05
+REGION = "110000"
 
 
 @dataclass(slots=True)
@@ -44,6 +46,16 @@ class Step:
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "ok": self.ok, "ms": round(self.ms, 1)} | self.detail
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The card that was issued, in its reader; `link` takes it out."""
+
+    reader: str
+    application_id: str
+    issued: dict[str, str]
+    link: Any
 
 
 class Progress:
@@ -112,22 +124,42 @@ class Demo:
                 system.__exit__(None, None, None)
 
     def _run(self, system: Any) -> None:
-        operator, terminal = system.client("operator-1"), system.client("terminal-1")
-        agent = system.agent_client()
+        terminal, agent = system.client("terminal-1"), system.agent_client()
+        made = self.issue(system, terminal, agent)
+        with self._step("read_back", "读回核对，卡片已启用 / read back, card enabled") as step:
+            self._read_back(terminal, agent, made, step)
+        with self._step("driver_read", "医院程序接口 iReadCardBas / the installed base's driver call") as step:
+            step.detail = asyncio.run(_driver_read(system.ws_url))
+        with self._step("catalog", "这张卡能办什么 / what this card can do") as step:
+            where = {"region": "120000", "holder_region": system.region}
+            items = ask(terminal, "GET", "/v1/catalog", params=where)["items"]
+            step.detail = {"region": "120000", "items": len(items)}
+            _demand(len(items) > 0, "the catalog is empty")
+        self._codes(system, made.issued)
+
+    def issue(
+        self,
+        system: Any,
+        terminal: Any,
+        agent: Any,
+        person: dict[str, str] = PERSON,
+        first_number: str = "A0000001",
+    ) -> Made:
+        """From a bare chip to an enabled card."""
         card, link = self._insert_chip(system)
         reader = system.wait_for_card(0)
         with self._step("initialization", "初始化：芯片 → 空白卡 / chip becomes a blank card") as step:
-            job = self._relay(agent, {"kind": "initialization", "reader": reader, "region": system.region})
+            job = self._relay(agent, {"kind": "initialization", "reader": reader, "region": REGION})
             step.detail = _counts(job)
         with self._step("application", "申领登记与审核 / application and checks") as step:
-            numbers = {"region": system.region, "body_from": "A0000001", "count": 10}
-            ask(operator, "POST", "/v1/card-numbers", json=numbers)
+            numbers = {"region": REGION, "body_from": first_number, "count": 10}
+            ask(system.client("operator-1"), "POST", "/v1/card-numbers", json=numbers)
             application_id = ask(
                 terminal,
                 "POST",
                 "/v1/applications",
-                json={"person": PERSON, "region": system.region, "generation": self.generation},
-                headers={"Idempotency-Key": "demo-application"},
+                json={"person": person, "region": REGION, "generation": self.generation},
+                headers={"Idempotency-Key": f"demo-application-{first_number}"},
             )["id"]
             step.detail = {"application_id": application_id}
         with (
@@ -141,17 +173,7 @@ class Demo:
                 self._progress.print(
                     f"   第 {self.tear} 条指令没有到来，卡没有拔 / fewer than {self.tear} commands, not torn"
                 )
-            issued = job["result"]
-        with self._step("read_back", "读回核对，卡片已启用 / read back, card enabled") as step:
-            self._read_back(terminal, agent, reader, application_id, issued, step)
-        with self._step("driver_read", "医院程序接口 iReadCardBas / the installed base's driver call") as step:
-            step.detail = asyncio.run(_driver_read(system.ws_url))
-        with self._step("catalog", "这张卡能办什么 / what this card can do") as step:
-            where = {"region": "120000", "holder_region": system.region}
-            items = ask(terminal, "GET", "/v1/catalog", params=where)["items"]
-            step.detail = {"region": "120000", "items": len(items)}
-            _demand(len(items) > 0, "the catalog is empty")
-        self._codes(system, issued["ecard_no"])
+        return Made(reader, application_id, job["result"], link)
 
     def _insert_chip(self, system: Any) -> tuple[Any, Any]:
         """The card maker's part: an activated chip with the transport key this key service knows."""
@@ -163,7 +185,7 @@ class Demo:
             spec = load(Generation(self.generation))
             chip = CardState()
             transport_key = system.home.roots().root("TK", spec.algorithm)
-            activate(chip, transport_key, Algorithm(spec.algorithm_id), historical_bytes(system.region, 1))
+            activate(chip, transport_key, Algorithm(spec.algorithm_id), historical_bytes(REGION, 1))
             card = SimCard(chip)
             link = system.plug(0, card)
             system.wait_for_card(0)
@@ -213,27 +235,38 @@ class Demo:
             # A tear that never came must not strike a later step.
             card.faults = Faults()
 
-    def _read_back(
-        self, terminal: Any, agent: Any, reader: str, application_id: str, issued: dict[str, str], step: Step
-    ) -> None:
+    def _read_back(self, terminal: Any, agent: Any, made: Made, step: Step) -> None:
         """What the service says it verified, and what an independent read through the PSAM shows."""
-        application = ask(terminal, "GET", f"/v1/applications/{application_id}")
+        application = ask(terminal, "GET", f"/v1/applications/{made.application_id}")
         done = {entry["step"] for entry in application["steps"] if entry["status"] == "done"}
         _demand({"read_back", "enable", "ecard"} <= done, f"steps done: {sorted(done)}")
-        basic = ask(agent, "POST", f"/v1/readers/{reader}/basic-information", json={})
-        _demand(basic["card_number"] == issued["card_number"], "the card number differs")
+        basic = ask(agent, "POST", f"/v1/readers/{made.reader}/basic-information", json={})
+        _demand(basic["card_number"] == made.issued["card_number"], "the card number differs")
         _demand(basic["name"] == PERSON["name"], "the name differs")
         _demand(basic["social_security_number"] == PERSON["social_security_number"], "the number differs")
         step.detail = {"genuine": basic["genuine"], "card_apdus": basic["apdus"], "card_number": basic["card_number"]}
 
-    def _codes(self, system: Any, ecard_no: str) -> None:
-        wallet, verifier = system.client("wallet-1"), system.client("verifier-1")
-        with self._step("qr_validate", "电子社保卡二维码：识读并核验 / QR decoded and validated") as step:
-            made = ask(wallet, "POST", f"/v1/ecards/{ecard_no}/codes", json={"scene": "identity"})
-            code = decode_qr(base64.b64decode(made["png_base64"]))
-            _demand(code == made["code"], "the picture holds another code")
+    def _codes(self, system: Any, issued: dict[str, str]) -> None:
+        from onecard_cli.wallet import CLIENT_ID, at_centre
+        from onecard_ui.code_picture import SMALLEST_PX, picture_of
+
+        verifier = system.client("verifier-1")
+
+        def phone(work: Callable[[Any], Any]) -> dict[str, Any]:
+            answer: dict[str, Any] = at_centre(system.issuance_url, CLIENT_ID, "demo", work, home=system.home)
+            return answer
+
+        with self._step("wallet_apply", "手机领取电子社保卡 / the phone gets the electronic card") as step:
+            claim = (PERSON["name"], PERSON["social_security_number"], issued["card_number"])
+            signed = phone(lambda channel: channel.sign_up(*claim, DEMO_DIGITS, "demo-wallet"))
+            _demand(signed["ecard_no"] == issued["ecard_no"], "another electronic card")
+            step.detail = {"level": signed["sign_level"]}
+        with self._step("qr_validate", "手机出示二维码：识读并核验 / the phone's QR decoded and validated") as step:
+            shown = phone(lambda channel: channel.code("identity"))["code"]
+            code = decode_qr(picture_of(shown.encode()).png(SMALLEST_PX))
+            _demand(code == shown, "the picture holds another code")
             answer = ask(verifier, "POST", "/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
-            step.detail = {"decoded": True, "accepted": answer["ecard_no"] == ecard_no}
+            step.detail = {"decoded": True, "accepted": answer["ecard_no"] == issued["ecard_no"]}
             _demand(step.detail["accepted"], "the code is of another card")
         with self._step("qr_replay_refused", "同一二维码再用：拒绝 / the same code again is refused") as step:
             again = verifier.post("/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})

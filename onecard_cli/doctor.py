@@ -130,6 +130,28 @@ def _key_store(subject: str) -> Iterator[Finding]:
         yield Finding(subject, True, f"{len(keys.keys())} keys")
 
 
+def _transit(subject: str) -> Iterator[Finding]:
+    """The certificate of this home's issuance service, or of the one that the settings name."""
+    import os
+    import time
+    from pathlib import Path
+
+    from cardlib.transit_code import IssuerCertificate
+    from cardlib.transit_code_issuer import WARN_DAYS
+    from onecard_cli.ecard_ca import days_left
+    from onecard_cli.home import Home
+
+    given = os.environ.get("ONECARD_ISSUANCE_TRANSIT_CERTIFICATE_PATH")
+    path = Path(given) if given else Home.default().transit_certificate
+    if not given and not path.exists():
+        yield Finding(subject, True, "没有，不签发乘车授权 / none, no phone is authorised")
+        return
+    certificate = IssuerCertificate.parse(path.read_bytes())
+    days = days_left(certificate.ends_at, time.time())
+    remedy = "" if days >= WARN_DAYS else "onecard ecard ca issue --use（docs/transit-code.md）"
+    yield Finding(subject, days >= 0, f"{certificate.issuer}, MMYY {certificate.expires}, {days} 天 / days", remedy)
+
+
 def _disk(subject: str) -> Iterator[Finding]:
     from onecard_cli.home import Home
 
@@ -160,6 +182,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("系统读卡器 / readers", _readers),
     ("数据目录 / home", _home),
     ("密钥库 / key store", _key_store),
+    ("乘车码证书 / transit certificate", _transit),
     ("磁盘 / disk", _disk),
     ("应用目录 / catalog", _catalog),
     ("串口设备与打印机 / serial devices and printer", _devices),

@@ -77,6 +77,21 @@ class Home:
         return self.path / "simulated-ministry.json"
 
     @property
+    def transit_book(self) -> Path:
+        """Roots and issuer certificates of the transit CA, see `transit_ca`."""
+        return self.path / "transit-ca.json"
+
+    @property
+    def transit_certificate(self) -> Path:
+        """Issuer certificate that the issuance service of this home signs transit authorisations under."""
+        return self.path / "transit-issuer.cer"
+
+    @property
+    def transit_roots(self) -> Path:
+        """The demo's list of roots, for gates."""
+        return self.path / "transit-roots.json"
+
+    @property
     def database_url(self) -> str:
         return f"sqlite+aiosqlite:///{self.path / 'issuance.sqlite3'}"
 

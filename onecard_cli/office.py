@@ -5,7 +5,6 @@ Nothing here knows more than an outside program would: signed requests to the ce
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import time
@@ -203,26 +202,6 @@ def write_off(
         body = {"reset_information": bound, "reason": reason, "is_final": final}
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         print_json(ask(http, "POST", f"/v1/applications/{application_id}/write-off", json=body, headers=headers))
-
-
-@reports_failures
-def code(
-    ecard_no: Annotated[str, typer.Argument(help="电子社保卡编号 / electronic card")],
-    scene: Annotated[str, typer.Option(help="identity, payment, login")] = "identity",
-    png: Annotated[Path | None, typer.Option(help="把二维码存成图片 / save the QR picture")] = None,
-    url: UrlOption = CENTRE_URL,
-    client: ClientOption = "wallet-1",
-) -> None:
-    """出示一个二维码：60 秒，只能用一次 / a code for 60 seconds and one use.
-
-    \b
-    Example: ./onecard issuance code 5f0c2b7e9a1d4c3f8e6b7a9d0c1e2f30 --png code.png
-    """
-    with centre(url, client) as http:
-        made = ask(http, "POST", f"/v1/ecards/{ecard_no}/codes", json={"scene": scene})
-    if png is not None:
-        png.write_bytes(base64.b64decode(made["png_base64"]))
-    print_json({name: made[name] for name in ("code", "scene", "expires_at", "ttl_s")})
 
 
 @reports_failures

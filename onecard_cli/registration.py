@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from cardlib.client_auth import ClientKey
 from issuance.clients.service import bootstrap_client
@@ -11,13 +12,21 @@ from onecard_cli.home import Home
 
 
 def register_clients(
-    home: Home, database_url: str, clients: Mapping[str, Sequence[str]], region: str | None = None
+    home: Home,
+    database_url: str,
+    clients: Mapping[str, Sequence[str]],
+    region: str | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Register callers by id with their roles; keys are made in the home folder where there are none."""
+    """Register callers by id with their roles and, where `names` has one, the name that holders see.
+
+    Keys are made in the home folder where there are none.
+    """
 
     async def register() -> None:
         for client_id, roles in clients.items():
             key = ClientKey.load(home.make_client_key(client_id))
-            await bootstrap_client(database_url, client_id, key.public_jwk(), roles, region=region)
+            name = names.get(client_id, "")
+            await bootstrap_client(database_url, client_id, key.public_jwk(), roles, name=name, region=region)
 
     asyncio.run(register())

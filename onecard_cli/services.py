@@ -26,7 +26,6 @@ issuance_app.command("apply")(office.apply)
 issuance_app.command("photo")(office_photo.upload)
 issuance_app.command("show")(office.show)
 issuance_app.command("write-off")(office.write_off)
-issuance_app.command("code")(office.code)
 issuance_app.command("validate")(office.validate)
 agent_app.command("issue")(office.issue)
 agent_app.command("initialize")(office.initialize)
@@ -79,13 +78,14 @@ def serve(
     from onecard_cli.audit import with_heads
     from onecard_cli.home import Home
     from onecard_cli.sim_bank import simulated_bank
+    from onecard_cli.transit_ca import with_transit
 
     log_to_stderr("%(message)s")
     home = Home.default()
     given = {"host": host, "port": port, "database_url": database_url}
     given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    settings = with_heads(home, settings)
+    settings = with_transit(home, with_heads(home, settings))
     migrate(settings.database_url)
     listener = socket.socket(fileno=fd) if fd is not None else socket.create_server((settings.host, settings.port))
     listener.listen(512)

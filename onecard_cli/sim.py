@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecard_cli import sim_bank, sim_fees, sim_printer
+from onecard_cli import sim_bank, sim_codes, sim_fees, sim_printer, sim_wallet
 from onecard_cli.output import CommandError, print_json, reports_failures
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ sim_app = typer.Typer(help="模拟卡片与读卡器 / simulated cards and reade
 sim_app.command("printer")(sim_printer.printer)
 sim_app.command("bank")(sim_bank.bank)
 sim_app.command("fees")(sim_fees.fees)
+sim_app.command("wallet")(sim_wallet.wallet)
+sim_app.command("codes")(sim_codes.codes)
 
 FreshOption = Annotated[bool, typer.Option(help="重新发一张，不沿用上次的状态 / a new one, not last time's")]
 

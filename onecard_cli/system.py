@@ -27,9 +27,11 @@ from cardlib.client_auth import ClientAuth, ClientKey
 from cardlib.failures import FailureCode
 from onecard_cli import ROOT
 from onecard_cli.home import Home
+from onecard_cli.key_office import KeyOffice
 from onecard_cli.output import CommandError
 from onecard_cli.personas import installed_psam
 from onecard_cli.sim_bank import SIMULATED
+from onecard_cli.transit_ca import ensure_demo_issuer
 from simulators.pcscd import PrivatePcscd
 from simulators.vpcd import VirtualCard, VpcdLink
 
@@ -44,6 +46,8 @@ CLIENTS = {
     "wallet-1": ("wallet",),
     "verifier-1": ("verifier",),
 }
+NAMES = {"wallet-1": "示例手机应用", "verifier-1": "示例医院"}
+"""What holders see of them."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -95,16 +99,23 @@ class Service:
 class System:
     """Starts in `__enter__`; `use_pcsc` False plugs the cards into the agent's own listener instead of pcscd.
 
-    `ports` are (issuance, agent, WebSocket); 0 = any free one.
+    `ports` are (issuance, agent, WebSocket); 0 = any free one. `wallet_port`: the phone app runs as well.
     """
 
     def __init__(
-        self, home: Home, *, use_pcsc: bool = True, region: str = REGION, ports: tuple[int, int, int] = (0, 0, 0)
+        self,
+        home: Home,
+        *,
+        use_pcsc: bool = True,
+        region: str = REGION,
+        ports: tuple[int, int, int] = (0, 0, 0),
+        wallet_port: int | None = None,
     ) -> None:
         self.home = home
         self.region = region
         self.use_pcsc = use_pcsc
         self._ports = ports
+        self._wallet_port = wallet_port
         self._stack = contextlib.ExitStack()
         self._environment = os.environ | {
             "ONECARD_HOME": str(home.path),
@@ -116,6 +127,7 @@ class System:
         self.issuance_url = ""
         self.issuance: Service
         self.agent: Service
+        self.wallet: Service
         self._slots: list[int] = []
 
     def __enter__(self) -> Self:
@@ -140,6 +152,10 @@ class System:
     @property
     def ws_url(self) -> str:
         return str(self.agent.facts["ws_url"])
+
+    @property
+    def wallet_url(self) -> str:
+        return str(self.wallet.facts["url"])
 
     def client(self, client_id: str) -> httpx.Client:
         """An HTTP client of the issuance service that signs as `client_id`."""
@@ -175,7 +191,8 @@ class System:
 
     def _start(self) -> None:
         """Both services come up side by side; the issuance address is known before its process is."""
-        self.home.key_service().close()
+        with self.home.key_service() as keys:
+            ensure_demo_issuer(KeyOffice(self.home, keys), int(time.time()))
         terminal_key = self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
         agent_port = agent_port or _unused_port()  # pages of the console are told before the agent runs
@@ -198,7 +215,11 @@ class System:
         from onecard_cli.registration import register_clients
 
         self.issuance.wait_ready()
-        register_clients(self.home, self.home.database_url, CLIENTS)
+        register_clients(self.home, self.home.database_url, CLIENTS, names=NAMES)
+        if self._wallet_port is not None:
+            order = ("sim", "wallet", "--port", self._wallet_port, "--url", self.issuance_url)
+            self.wallet = self._spawn("wallet", *order)
+            self.wallet.wait_ready()
         self.agent.wait_ready()
         self._slots = self._slots or list(self.agent.facts["slots"])
         sam = installed_psam(self.home, self.region)

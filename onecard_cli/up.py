@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onecard_cli.system import System
 
 REGION = "110000"
-ISSUANCE_PORT, AGENT_PORT, WS_PORT = 8400, 12343, 12342
+ISSUANCE_PORT, AGENT_PORT, WS_PORT, WALLET_PORT = 8400, 12343, 12342, 8500
 
 
 @reports_failures
@@ -24,12 +24,13 @@ def up(
     persona: Annotated[str, typer.Option(help="插在读卡器里的模拟卡，见 sim list / simulated card")] = "adult-3.0",
     no_pcsc: Annotated[bool, typer.Option("--no-pcsc", help="用内置读卡器 / built-in reader, no pcscd")] = False,
 ) -> None:
-    """启动全部服务并保持运行：发卡服务、终端服务、模拟卡 / start everything, print the addresses, run until Ctrl-C.
+    """启动全部服务并保持运行：发卡、终端、手机、模拟卡 / start everything, print the addresses, run until Ctrl-C.
 
     \b
     Example: ./onecard up --persona child-3.0
     """
     from onecard_cli.demo import has_pcsc
+    from onecard_cli.demo_holder import demo_holder
     from onecard_cli.demo_staff import demo_staff, print_staff
     from onecard_cli.home import Home
     from onecard_cli.personas import persona_card
@@ -39,18 +40,23 @@ def up(
     ports = (_free(ISSUANCE_PORT), _free(AGENT_PORT), _free(WS_PORT))
     chip = persona_card(home, persona)
     staff = demo_staff(home, REGION)
-    with System(home, use_pcsc=not no_pcsc and has_pcsc(is_silent=False), region=chip.region, ports=ports) as system:
+    use_pcsc = not no_pcsc and has_pcsc(is_silent=False)
+    with System(home, use_pcsc=use_pcsc, region=chip.region, ports=ports, wallet_port=_free(WALLET_PORT)) as system:
+        holder = demo_holder(system)
         system.plug(0, chip.card)
         print(f"经办工作台 / console      {system.issuance_url}/console/")
         print(f"柜台页面 / counter page   {system.agent_url}/")
         print(f"终端服务 / agent API      {system.agent_url}/v1/info")
         print(f"驱动接口 / driver socket  {system.ws_url}")
+        print(f"手机     / phone          {system.wallet_url}/")
         print(f"发卡服务 / issuance API   {system.issuance_url}/openapi.json")
         if system.pcscd is not None:
             for name, value in system.pcscd.env.items():
                 print(f"读卡器   / readers       export {name}={value}")
         _stock(system, chip)
         print_staff(staff)
+        who = " ".join(holder.values())
+        print(f"持卡人   / card holder    {who}  → 在手机上申领 / for the phone")
         print("Ctrl-C 结束 / ends everything", flush=True)
         try:
             signal.pause()

@@ -6,8 +6,8 @@ the same time or the same JSON are two texts, so that no change of the table goe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, exists, func, insert, select, text
@@ -34,6 +34,7 @@ class LogRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
         self._is_sqlite = session.get_bind().dialect.name == "sqlite"
+        self._width = 2 if self._is_sqlite else 1
 
     # -- what the sequencer needs ---------------------------------------------------------------------------------
 
@@ -47,12 +48,11 @@ class LogRepository:
         return bool(await self._session.scalar(select(exists().select_from(PENDING))))
 
     async def wait(self) -> tuple[int, datetime | None]:
-        """How many entries wait, and since when the oldest does."""
-        query = select(func.count(), func.min(ENTRIES.c.at)).select_from(
-            PENDING.outerjoin(ENTRIES, ENTRIES.c.id == PENDING.c.entry_id)
-        )
-        count, oldest = (await self._session.execute(query)).one()
-        return count, oldest
+        """How many entries wait, and since when the oldest does; None also for a time that was made unreadable."""
+        at = "CAST(min(e.at) AS BLOB)" if self._is_sqlite else "min(e.at)"
+        queue = "audit_pending p LEFT JOIN audit_entries e ON e.id = p.entry_id"
+        count, oldest = (await self._session.execute(text(f"SELECT count(*), {at} FROM {queue}"))).one()  # noqa: S608
+        return count, _moment(oldest)
 
     async def waiting(self, limit: int) -> list[Entry]:
         """The oldest entries without a place; one that was deleted is None under its id, see `Entry`."""
@@ -62,6 +62,10 @@ class LogRepository:
         )
         rows = await self._session.execute(text(statement), {"limit": limit})
         return [self._entry_of(row, 1) or {"id": row[0], "is_gone": True} for row in rows]
+
+    async def placed(self, entry_ids: list[int]) -> set[int]:
+        """Those of them that have a leaf."""
+        return set(await self._session.scalars(select(LEAVES.c.entry_id).where(LEAVES.c.entry_id.in_(entry_ids))))
 
     async def add_leaves(self, leaves: list[tuple[int, int, bytes]], nodes: list[tuple[int, int, bytes]]) -> None:
         """Sequence, entry id, hash; level, position, hash."""
@@ -89,9 +93,9 @@ class LogRepository:
         return await self._heads(" WHERE size > :size ORDER BY size LIMIT :limit", {"size": size, "limit": limit})
 
     async def _heads(self, rest: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        columns = ", ".join(f'"{name}"' for name in _HEAD_COLUMNS)
-        rows = await self._session.execute(text(f"SELECT {columns} FROM audit_heads{rest}"), values)  # noqa: S608
-        return [head_of(dict(zip(_HEAD_COLUMNS, row, strict=True))) for row in rows]
+        columns = self._raw("h", *_HEAD_COLUMNS)
+        rows = await self._session.execute(text(f"SELECT {columns} FROM audit_heads h{rest}"), values)  # noqa: S608
+        return [head_of(dict(zip(_HEAD_COLUMNS, self._values(row), strict=True))) for row in rows]
 
     # -- the tree -------------------------------------------------------------------------------------------------
 
@@ -124,19 +128,32 @@ class LogRepository:
             yield page
             last = page[-1][0]
 
-    async def nodes(self) -> AsyncIterator[tuple[Node, bytes]]:
-        for row in await self._session.execute(select(NODES.c.level, NODES.c.position, NODES.c.hash)):
-            yield (row[0], row[1]), row[2]
+    async def nodes(self) -> AsyncIterator[tuple[tuple[Any, Any], Any]]:
+        """As they are stored: what was changed may be of any type."""
+        columns = self._raw("n", "level", "position", "hash")
+        for row in await self._session.execute(text(f"SELECT {columns} FROM audit_nodes n")):  # noqa: S608
+            level, position, value = self._values(row)
+            yield (level, position), value
 
     async def _leaves(self, rest: str, values: dict[str, Any]) -> list[Leaf]:
+        """The entry id of a leaf that holds no number there is 0: nobody's."""
         statement = (
-            f"SELECT l.sequence, l.entry_id, l.hash, {self._entry('e')} FROM audit_leaves l"  # noqa: S608
+            f"SELECT {self._raw('l', 'sequence', 'entry_id', 'hash')}, {self._entry('e')} FROM audit_leaves l"  # noqa: S608
             f" LEFT JOIN audit_entries e ON e.id = l.entry_id{rest}"
         )
-        rows = await self._session.execute(text(statement), values)
-        return [(row[0], row[1], _hex(row[2]), self._entry_of(row, 3)) for row in rows]
+        found = []
+        for row in await self._session.execute(text(statement), values):
+            sequence, entry_id, value = self._values(row[: 3 * self._width])
+            entry = self._entry_of(row, 3 * self._width)
+            found.append((sequence, entry_id if isinstance(entry_id, int) else 0, _hex(value), entry))
+        return found
 
     # -- what stands beside the tree --------------------------------------------------------------------------------
+
+    async def queued_again(self, limit: int = 1000) -> list[int]:
+        """Entries in the tree that wait for a place all the same."""
+        query = select(PENDING.c.entry_id).join(LEAVES, LEAVES.c.entry_id == PENDING.c.entry_id)
+        return list(await self._session.scalars(query.order_by(PENDING.c.entry_id).limit(limit)))
 
     async def outside(self, limit: int = 1000) -> list[int]:
         """Entries that are neither in the tree nor on their way into it."""
@@ -158,14 +175,28 @@ class LogRepository:
 
     # -- columns as they are stored -------------------------------------------------------------------------------
 
+    def _raw(self, alias: str, *names: str) -> str:
+        """SQL for columns as they are stored: on SQLite the type and the bytes of each, so that a text which is none
+        can be read."""
+        columns = (f'{alias}."{name}"' for name in names)
+        if not self._is_sqlite:
+            return ", ".join(columns)
+        return ", ".join(
+            f"typeof({column}), CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) ELSE {column} END"
+            for column in columns
+        )
+
+    def _values(self, row: Sequence[Any]) -> list[Any]:
+        """Of columns that were asked for by `_raw`."""
+        if not self._is_sqlite:
+            return list(row)
+        pairs = zip(row[::2], row[1::2], strict=True)
+        return [value.decode(errors="surrogateescape") if kind == "text" else value for kind, value in pairs]
+
     def _entry(self, alias: str) -> str:
-        """SQL for every column: on SQLite its type and its bytes, on PostgreSQL the one text it can have."""
+        """SQL for every column: on SQLite as stored, on PostgreSQL the one text it can have."""
         if self._is_sqlite:
-            return ", ".join(
-                f'typeof({alias}."{name}"), CASE typeof({alias}."{name}") WHEN \'text\''
-                f' THEN CAST({alias}."{name}" AS BLOB) ELSE {alias}."{name}" END'
-                for name in ENTRY_COLUMNS
-            )
+            return self._raw(alias, *ENTRY_COLUMNS)
         forms = {
             "at": "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
             "detail": "CAST({} AS text)",
@@ -182,9 +213,13 @@ class LogRepository:
 
 
 def head_of(values: dict[str, Any]) -> dict[str, Any]:
-    """A head as `verifier` has it: hashes in hex."""
+    """A head as `verifier` has it: hashes in hex; 0 is the version of no key."""
     frontier = _hex(values["frontier"])
+    version = values["key_version"]
     return values | {
+        "centre": _text(values["centre"]),
+        "at": _text(values["at"]),
+        "key_version": version if isinstance(version, int) else 0,
         "root": _hex(values["root"]),
         "signature": _hex(values["signature"]),
         "frontier": [frontier[place : place + 64] for place in range(0, len(frontier), 64)],
@@ -202,6 +237,19 @@ def _stored(kind: str, value: Any, name: str) -> Any:
     if kind == "blob" and name == "seal":
         return value.hex()
     return {"stored_as": kind, "value": _hex(value)}
+
+
+def _moment(stored: Any) -> datetime | None:
+    if isinstance(stored, datetime):
+        return stored.astimezone(UTC)
+    try:
+        return datetime.fromisoformat(stored.decode()).replace(tzinfo=UTC)
+    except (AttributeError, ValueError):
+        return None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"not a text: {value!r}"
 
 
 def _hex(value: Any) -> str:

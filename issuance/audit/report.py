@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from issuance.services import Services
 
 VERSION = 1
+_MAX_LEVEL = 64
+_FIRST = -(1 << 63)
+"""Before any size that a changed head may have."""
 Record = dict[str, Any]
 
 
@@ -106,22 +109,36 @@ class _Verification:
             if (level, place) not in self._nodes and self._tree.size < self._check.leaves:
                 continue
             if self._nodes.pop((level, place), None) != value:
-                self._find("node_changed", place << level, None, ((place + 1) << level) - 1)
+                self._find_node(level, place)
         for level, place in self._nodes:
+            self._find_node(level, place)
+
+    def _find_node(self, level: Any, place: Any) -> None:
+        """By the leaves under it; one that says of itself that it is where no tree reaches by that."""
+        if isinstance(level, int) and 0 <= level < _MAX_LEVEL and isinstance(place, int):
             self._find("node_changed", place << level, None, ((place + 1) << level) - 1)
+        else:
+            end = self._check.leaves
+            self._check.findings.append(Finding("node_changed", end, end, None, f"level {level}, position {place}"))
 
     async def _look_beside(self) -> int:
-        for kind, entry_ids in (("outside", await self._log.outside()), ("copied", await self._log.copies())):
+        for kind, entry_ids in (
+            ("outside", await self._log.outside()),
+            ("copied", await self._log.copies()),
+            ("queued_again", await self._log.queued_again()),
+        ):
             for entry_id in entry_ids:
                 self._find(kind, self._check.leaves, entry_id)
-        count, oldest = await self._log.wait()
         limit = self._services.clock() - timedelta(seconds=self._services.settings.audit_wait_s)
+        count, oldest = await self._log.wait()
         if oldest is not None and oldest < limit:
             self._find("waiting", self._check.leaves, None)
         for entry in await self._log.waiting(count):
             if "is_gone" in entry:
                 self._find("entry_missing", self._check.leaves, entry["id"])
-            elif entry["seal"] is not None and not self._services.audit_seal.fits(entry):
+            elif entry["seal"] is None and (self._check.leaves == 0 or is_bootstrap(entry)):
+                continue
+            elif not self._services.audit_seal.fits(entry):
                 self._find("seal_wrong", self._check.leaves, entry["id"])
         return count
 
@@ -131,7 +148,7 @@ class _Verification:
 
 async def records_of(log: LogRepository) -> AsyncIterator[tuple[str, Any]]:
     """Pages of leaves and single heads, each head behind the last leaf it counts."""
-    heads = await log.heads_after(-1)
+    heads = await log.heads_after(_FIRST)
     async for page in log.leaves():
         while heads and heads[0]["size"] <= page[-1][0]:
             behind = [leaf for leaf in page if leaf[0] < heads[0]["size"]]
@@ -148,8 +165,18 @@ async def records_of(log: LogRepository) -> AsyncIterator[tuple[str, Any]]:
 
 
 async def export_lines(services: Services) -> AsyncIterator[str]:
-    """The whole log as `verifier.py` reads it, one JSON record a line; the
-    heads of the heads file come first."""
+    """The whole log as `verifier.py` reads it, one JSON record a line; the heads of the heads file come first.
+
+    Raises AuditBrokenError where not even the tables can be read.
+    """
+    try:
+        async for line in _export_lines(services):
+            yield line
+    except (DBAPIError, TypeError, ValueError) as error:  # whatever a changed row may hold
+        raise AuditBrokenError(f"the tables cannot be read: {type(error).__name__}") from error
+
+
+async def _export_lines(services: Services) -> AsyncIterator[str]:
     keys = {str(version): key.hex() for version, key in public_keys(services.keys).items()}
     yield _line({"onecard_audit": VERSION, "keys": keys})
     for head in await asyncio.to_thread(_anchored, services):

@@ -73,6 +73,14 @@ _ENTRY: JsonDict = {
     "detail": "{}",
     "seal": "0001" + "00" * 48,
 }
+EXAMPLE_PROOF: JsonDict = {
+    "onecard_audit": 1,
+    "keys": _KEYS,
+    "head": _HEAD,
+    "leaf": 1,
+    "entry": _ENTRY,
+    "path": [_HASH],
+}
 
 
 class SignedHead(Message):
@@ -102,13 +110,7 @@ class LogState(Message):
 class EntryProof(Message):
     """`entry` as it is stored; its hash with `path`, from the leaf up, gives the root (RFC 6962, 2.1.1)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"onecard_audit": 1, "keys": _KEYS, "head": _HEAD, "leaf": 1, "entry": _ENTRY, "path": [_HASH]}
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_PROOF]})
 
     onecard_audit: int = Field(description="Version of this format")
     keys: dict[str, str] = Field(description="Public keys by version, 04 || X || Y")

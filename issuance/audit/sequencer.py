@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy.exc import IntegrityError
+
 from issuance.audit.heads import AuditBrokenError, HeadFile, public_keys, sign_head, sm3, tree_of
 from issuance.audit.log import Entry, LogRepository
 from issuance.audit.merkle import STEP
@@ -60,11 +62,17 @@ async def _round(services: Services) -> int:
         if not entries:
             return 0
         is_first = last is None
-        bad = await asyncio.to_thread(_unsealed, services.audit_seal, entries, is_first)
-        present = [entry for entry in entries if "is_gone" not in entry]
+        placed = await repository.placed([entry["id"] for entry in entries])
+        new = [entry for entry in entries if entry["id"] not in placed]
+        bad = [(entry_id, "queued again") for entry_id in sorted(placed)]
+        bad += await asyncio.to_thread(_unsealed, services.audit_seal, new, is_first)
+        present = [entry for entry in new if "is_gone" not in entry]
         leaves, nodes = _grow(tree, present)
         if leaves:
-            await repository.add_leaves(leaves, nodes)
+            try:
+                await repository.add_leaves(leaves, nodes)
+            except IntegrityError as error:
+                raise AuditBrokenError("something stands in the tree behind the last signed head") from error
             now = services.clock()
             head = await asyncio.to_thread(sign_head, services.keys, tree, services.settings.centre_id, now, last)
             await repository.add_head(head)

@@ -49,6 +49,7 @@ WORDS = {
     "seal_wrong": ("与写入时的校验码不符", "does not fit the seal it got when it was made"),
     "outside": ("不在树里，也不在等候", "stands outside the tree and does not wait for a place"),
     "copied": ("与另一条的校验码相同：是复制的", "bears the seal of another entry: it was copied"),
+    "queued_again": ("已在树里，又排队等候", "is in the tree and waits for a place again"),
     "node_changed": ("保存的子树杂凑被改动", "the kept hash of this subtree was changed"),
     "waiting": ("有记录等候入树过久", "entries wait too long for their place: the job does not run"),
     "unsigned": ("没有签名的树头覆盖", "no signed head covers it"),
@@ -189,7 +190,8 @@ def entry_bytes(entry: dict[str, Any]) -> bytes:
 
 def head_bytes(head: dict[str, Any]) -> bytes:
     """What the signature of a head covers."""
-    return f"onecard-audit-head\n{head['centre']}\n{head['size']}\n{head['root']}\n{head['at']}\n".encode()
+    text = f"onecard-audit-head\n{head['centre']}\n{head['size']}\n{head['root']}\n{head['at']}\n"
+    return text.encode(errors="backslashreplace")
 
 
 # -- the log ----------------------------------------------------------------------------------------------------------

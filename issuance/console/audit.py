@@ -204,7 +204,7 @@ class LogStanding:
 
     @property
     def at(self) -> datetime | None:
-        return None if self.head is None else datetime.fromisoformat(self.head["at"])
+        return datetime.fromisoformat(self.head["at"]) if self.head and self.is_good else None
 
 
 @router.get("/log")

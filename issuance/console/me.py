@@ -15,9 +15,9 @@ from issuance.clerks.passwords import MIN_LENGTH
 from issuance.clerks.sessions import Need, end_sessions
 from issuance.console.forms import Form
 from issuance.console.page import Page, page_for
-from issuance.console.qr import qr_path
 from issuance.input_rules import field_error
 from issuance.problems import bad_input
+from onecard_ui.code_picture import picture_of
 
 router = APIRouter(prefix="/me")
 Own = Annotated[Page, page_for(Act.OWN_ACCOUNT)]
@@ -59,7 +59,7 @@ async def codes(page: Own) -> Response:
 
 def _codes(page: Page, **context: Any) -> Response:
     made = begin_codes(page.desk.services, page.desk.who)
-    return page.show("codes.html", secret=made.secret, ticket=made.ticket, qr=qr_path(made.uri), **context)
+    return page.show("codes.html", secret=made.secret, ticket=made.ticket, qr=picture_of(made.uri.encode()), **context)
 
 
 @router.post("/codes")

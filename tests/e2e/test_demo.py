@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import pcsc_problem
 from tests.e2e.support import onecard
 
-STEPS = ("application", "personalization", "read_back", "driver_read", "catalog", "qr_validate", "qr_replay_refused")
+STEPS = ("application", "personalization", "read_back", "driver_read", "catalog", "wallet_apply")
+STEPS += ("qr_validate", "qr_replay_refused")
 CHALLENGES_3_0 = 35
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from cardlib.spec import Generation, load
 from onecard_cli.demo import PERSON
+from onecard_cli.demo_holder import demo_holder
 from onecard_cli.home import Home
 from onecard_cli.system import System
 from simulators.card import Algorithm, CardState, SimCard
@@ -21,11 +23,13 @@ from tests.e2e.support import onecard
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    with System(Home.at(tmp_path), use_pcsc=not pcsc_problem()) as running:
-        monkeypatch.setenv("ONECARD_ISSUANCE_URL", running.issuance_url)
-        monkeypatch.setenv("ONECARD_AGENT_URL", running.agent_url)
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One for the tests below, in their order."""
+    home = Home.at(tmp_path_factory.mktemp("office"))
+    with System(home, use_pcsc=not pcsc_problem(), wallet_port=0) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONECARD_ISSUANCE_URL", running.issuance_url)
+        patch.setenv("ONECARD_AGENT_URL", running.agent_url)
         yield running
 
 
@@ -36,13 +40,22 @@ def chip(system: System) -> SimCard:
     return SimCard(state)
 
 
+def test_office_commands_name_what_is_wrong(system: System) -> None:
+    done = onecard("agent", "issue", "0" * 32, home=system.home.path)
+    assert done.returncode == 1
+    assert "CARD_ABSENT" in done.stderr
+    done = onecard("issuance", "stock", "--url", "http://127.0.0.1:9", home=system.home.path)
+    assert "SERVICE_UNREACHABLE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_office_issues_a_card_by_command_line(system: System, tmp_path: Path) -> None:
-    def run(*arguments: str, expect: int = 0) -> Any:
-        done = onecard(*arguments, home=system.home.path)
+    def run(*arguments: str, expect: int = 0, given: str = "") -> Any:
+        done = onecard(*arguments, home=system.home.path, given=given)
         assert done.returncode == expect, done.stderr
         return json.loads(done.stdout) if expect == 0 else done.stderr
 
-    system.plug(0, chip(system))
+    link = system.plug(0, chip(system))
     system.wait_for_card(0)
     assert run("agent", "initialize", "--region", "110000")["outcome"] == "initialized"
     assert run("issuance", "numbers", "--region", "110000", "--from", "A0000001", "--count", "2")["added"] == 2
@@ -55,7 +68,10 @@ def test_an_office_issues_a_card_by_command_line(system: System, tmp_path: Path)
     assert issued["card_number"]
     steps = {step["step"]: step["status"] for step in run("issuance", "show", application)["steps"]}
     assert steps["read_back"] == steps["enable"] == steps["ecard"] == "done"
-    code = run("issuance", "code", issued["ecard_no"], "--png", str(tmp_path / "code.png"))["code"]
+    who = ("--name", PERSON["name"], "--number", PERSON["social_security_number"])
+    signed = run("wallet", "apply", *who, "--card-number", issued["card_number"], given="482915\n482915\n")
+    assert signed["ecard_no"] == issued["ecard_no"]
+    code = run("wallet", "code", "--json", "--png", str(tmp_path / "code.png"))["code"]
     assert (tmp_path / "code.png").read_bytes().startswith(b"\x89PNG")
     assert run("issuance", "validate", code)["card_state"] == "1"
     assert "CODE_USED" in run("issuance", "validate", code, expect=1)
@@ -63,12 +79,15 @@ def test_an_office_issues_a_card_by_command_line(system: System, tmp_path: Path)
     assert [(blank["used"], blank["in_stock"], blank["reserved"]) for blank in stock["blanks"]] == [(1, 0, 0)]
     assert [(pool["used"], pool["free"], pool["reserved"]) for pool in stock["card_numbers"]] == [(1, 1, 0)]
     assert "ALREADY_ISSUED" in run("issuance", "apply", str(person), "--region", "110000", expect=1)
+    link.remove()
 
 
-def test_office_commands_name_what_is_wrong(system: System) -> None:
-    done = onecard("agent", "issue", "0" * 32, home=system.home.path)
-    assert done.returncode == 1
-    assert "CARD_ABSENT" in done.stderr
-    done = onecard("issuance", "stock", "--url", "http://127.0.0.1:9", home=system.home.path)
-    assert "SERVICE_UNREACHABLE" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_holder_that_up_names_gets_a_code_on_the_phone(system: System) -> None:
+    holder = demo_holder(system)
+    assert demo_holder(system) == holder, "issued once"
+    form = holder | {"password": "482915", "again": "482915", "key": "newcomer-1"}
+    origin = {"Origin": system.wallet_url}
+    with httpx.Client(base_url=system.wallet_url, headers=origin, trust_env=False, follow_redirects=True) as phone:
+        shown = phone.post("/apply", data=form)
+        assert (shown.url.path, "oc-qr" in shown.text) == ("/code", True), shown.text
+        assert "oc-qr" in phone.get("/code", params={"scene": "transit"}).text

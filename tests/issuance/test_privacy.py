@@ -10,6 +10,7 @@ import pytest
 from hsm.api import Purpose
 from issuance.sealing import PERSON_SEAL, Sealer
 from tests.issuance.conftest import SECRET_NAME, SECRET_NUMBER, Centre, both_engines, ok, refused, reset
+from tests.issuance.phone import PASSWORD, Phone
 
 
 @both_engines
@@ -26,13 +27,16 @@ async def test_no_personal_data_in_database_or_logs(centre: Centre, caplog: pyte
     failed = await centre.run(reply, "6F00")  # the fake script raises an error that quotes the name
     assert failed["failure"] == "INTERNAL"
     result = (await centre.run(ok(await centre.start(application_id, f"3B6D0000{reset(1)}"), 201)))["result"]
-    wallet, verifier = centre.as_("wallet"), centre.as_("verifier")
-    code = ok(await wallet.post(f"/v1/ecards/{result['ecard_no']}/codes", json={"scene": "identity"}), 201)["code"]
+    phone, verifier = Phone(centre), centre.as_("verifier")
+    await phone.sign_up(1, result["card_number"], name=SECRET_NAME, social_security_number=SECRET_NUMBER)
+    code = ok(await phone.post("codes", {"scene": "identity"}), 201)["code"]
+    busi_seq = await phone.busi_seq("payment")
     body = {"code": code, "scene": "identity"}
     ok(await verifier.post("/v1/ecard-codes/validate", json=body, headers={"Idempotency-Key": "validation"}))
     stored = centre.store.stored()
     logged = caplog.text.encode() + b"".join(repr(record.__dict__).encode() for record in caplog.records)
-    for secret in (SECRET_NAME, SECRET_NUMBER, SECRET_NUMBER[6:], "19900101", "保密路", code):
+    spoken = (code, busi_seq, f'"{PASSWORD}"')
+    for secret in (SECRET_NAME, SECRET_NUMBER, SECRET_NUMBER[6:], "19900101", "保密路", *spoken):
         for form in (secret.encode(), secret.encode("gb18030"), secret.encode().hex().encode(), repr(secret).encode()):
             assert form not in stored, secret
             assert form not in logged, secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from cardlib.client_auth import ClientKey
 from cardlib.identity import card_number_check
 from simulators.portrait import Portrait
 from tests.issuance.conftest import REGION, Centre, application, atr, ok, refused, reset
+from tests.issuance.phone import Phone
 from tests.issuance.production import BatchDesk, roster
 from tests.issuance.staff import Staff
 from tests.issuance.test_collection import NAMED, NEWBORN
@@ -25,6 +27,12 @@ UNLIMITED = {
     "GET /v1/catalog",
     "GET /metrics",  # counts without region
     "POST /v1/ecard-codes/validate",  # a card is honoured outside its province
+    "POST /ecard/v1/qrcode/valid",
+    "POST /ecard/v1/bus",
+    "POST /v1/codes/recognise",
+    "POST /v1/consent-requests",  # consents are between one holder and one recipient, see consents/test_consents
+    "GET /v1/consent-requests/{consent_id}",
+    "POST /v1/consents/{consent_id}/data",
     "POST /v1/photos",  # its region stands in the query, see test_photos
     "POST /v1/stock/days/{day}/close",  # of the places served
     "GET /v1/bank/reconciliations/{reconciliation_id}/differences",  # those of the regions served, see test_bank
@@ -159,7 +167,8 @@ def _by_id(ids: dict[str, str]) -> dict[str, Any]:
         "POST /v1/card-sessions/{session_id}/print-reports": session
         | {"job_id": "0" * 32, "status": "printed", "failure": None},
         "POST /v1/clients/{client_id}/suspend": {},
-        "POST /v1/ecards/{ecard_no}/codes": {"scene": "payment"},
+        "POST /v1/clients/{client_id}/bus-keys": {"cipher": "sm4-cbc"},
+        "DELETE /v1/clients/{client_id}/bus-keys": {},
         "POST /v1/found-cards": {"card_number": number, "outlet": "x"},
         "POST /v1/found-cards/{found_id}/hand-back": {},
         "POST /v1/found-cards/{found_id}/destroy": {},
@@ -182,7 +191,7 @@ def _by_id(ids: dict[str, str]) -> dict[str, Any]:
     batch, file = "/v1/production/batches/{batch_id}", "/v1/production/files/{file_id}"
     reads = {batch, *(f"{batch}/{part}" for part in ("lines", "files", "jobs"))}
     reads |= {f"{file}/parts/{{number}}", f"{file}/rejects", "/v1/photos/{photo_id}", "/v1/photos/{photo_id}/image"}
-    reads |= {"/v1/newborns/{newborn_id}", "/v1/applications/{application_id}", "/v1/ecards/{ecard_no}"}
+    reads |= {"/v1/newborns/{newborn_id}", "/v1/applications/{application_id}"}
     reads |= {"/v1/cards/{card_number}", "/v1/cards/{card_number}/history", "/v1/offices/{office_id}"}
     reads |= {"/v1/clerks/{clerk_id}", "/v1/clerks/{clerk_id}/sessions", "/v1/audit/{entry_id}/proof"}
     return found | dict.fromkeys(f"GET {path}" for path in reads)
@@ -230,10 +239,35 @@ MISSING = {
 
 async def test_every_route_is_sorted(centre: Centre) -> None:
     """A new route says here how it keeps regions apart; those under /v1/staff are clerks' own, see test_staff_acts."""
-    paths = centre.app.openapi()["paths"]
-    routes = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
+    routes = _routes(centre)
     clerks = {route for route in routes if route.split(" ")[1].startswith("/v1/staff")}
-    assert routes - clerks == _by_region().keys() | _by_id(MISSING).keys() | LISTS | UNLIMITED | TESTED_THERE
+    sorted_here = _by_region().keys() | _by_id(MISSING).keys() | LISTS | UNLIMITED | TESTED_THERE
+    assert routes - clerks - _of_phones(centre) == sorted_here - _of_phones(centre)
+
+
+def _routes(centre: Centre) -> set[str]:
+    paths = centre.app.openapi()["paths"]
+    return {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
+
+
+def _of_phones(centre: Centre) -> set[str]:
+    """Of the holder's own electronic card, with the phone's proof."""
+    return {route for route in _routes(centre) if route.split(" ")[1].startswith("/v1/ecards")}
+
+
+async def test_without_the_phone_nothing_of_an_electronic_card(centre: Centre, beijing: dict[str, str]) -> None:
+    """Whether it is there or not, here or elsewhere; with a phone see tests/issuance/ecards/test_proof.py."""
+    routes = sorted(_of_phones(centre) - {"POST /v1/ecards"})
+    assert len(routes) >= 16
+    await centre.register("here", ("wallet",), REGION)
+    for route in routes:
+        method, path = route.split(" ")
+        for ecard_no in (beijing["ecard_no"], MISSING["ecard_no"]):
+            url = re.sub(r"\{\w+\}", "0" * 32, path.replace("{ecard_no}", ecard_no))
+            for client in ("hebei", "here"):
+                headers = {"Idempotency-Key": "from-elsewhere"}
+                answer = await centre.as_(client).request(method, url, json={}, headers=headers)
+                refused(answer, "DEVICE_PROOF_INVALID", 401)
 
 
 async def test_what_lies_elsewhere_is_answered_like_what_is_not_there(centre: Centre, beijing: dict[str, str]) -> None:
@@ -274,8 +308,9 @@ async def test_region_shows_its_own(centre: Centre, beijing: dict[str, str]) -> 
     acts = {entry["act"] for entry in ok(await district.get("/v1/audit", params={"limit": 500}))}
     assert {"stock.deliver", "stock.reserve", "application.submit", "card.enable", "ecard.create"} <= acts
     assert {client["id"] for client in ok(await district.get("/v1/clients"))} == {"beijing", "district"}
-    path = f"/v1/ecards/{beijing['ecard_no']}/codes"
-    code = ok(await district.post(path, json={"scene": "identity"}), 201)["code"]
+    phone = Phone(centre, "district")
+    await phone.sign_up(1, beijing["card_number"])
+    code = ok(await phone.post("codes", {"scene": "identity"}), 201)["code"]
     await centre.register("hospital", ("verifier",), ELSEWHERE)
     body = {"code": code, "scene": "identity"}
     assert ok(await centre.as_("hospital").post("/v1/ecard-codes/validate", json=body))["region"] == REGION

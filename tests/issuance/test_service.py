@@ -53,6 +53,7 @@ async def test_examples_fit_their_models() -> None:
     from issuance.audit import schemas as audit
     from issuance.cards import schemas as cards
     from issuance.clients import schemas as clients
+    from issuance.codes import schemas as codes
     from issuance.ecards import schemas as ecards
     from issuance.newborns import schemas as newborns
     from issuance.persons import schemas as persons
@@ -60,7 +61,7 @@ async def test_examples_fit_their_models() -> None:
     from issuance.stock import schemas as stock
 
     checked = 0
-    for module in (applications, audit, cards, clients, ecards, newborns, persons, photos, stock):
+    for module in (applications, audit, cards, clients, codes, ecards, newborns, persons, photos, stock):
         for model in vars(module).values():
             extra = getattr(model, "model_config", {}).get("json_schema_extra")
             for example in (extra or {}).get("examples", []):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from issuance.console.slips import Line, slip
 from tests.issuance.conftest import Centre, application
@@ -148,25 +146,3 @@ def test_a_slip_breaks_lines_and_finds_its_objects() -> None:
     assert pdf[table : table + 4] == b"xref"
     places = re.findall(rb"(\d{10}) 00000 n", pdf)
     assert [pdf[int(place) :].split(b" ", 1)[0] for place in places] == [b"%d" % n for n in range(1, len(places) + 1)]
-
-
-async def test_statements_of_a_page_are_few(console: Console, card: dict[str, str], centre: Centre) -> None:
-    """A page that grows a query for each row shows here."""
-    browser = await console.log_in("caiji")
-    engine = centre.app.state.services.database.engine.sync_engine
-    seen: list[str] = []
-
-    def count(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
-
-    event.listen(engine, "before_cursor_execute", count)
-    try:
-        budgets = {"/console/": 4, "/console/collect": 3, card["path"]: 24}
-        budgets[card["path"].replace("/cards/", "/applications/")] = 24
-        for path, budget in budgets.items():
-            seen.clear()
-            await browser.get(path)
-            assert browser.status == 200
-            assert len(seen) <= budget, f"{path}: {len(seen)}\n" + "\n".join(seen)
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
