@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, func, literal, select, tuple_, union_all
+from sqlalchemy import Row, Select, func, literal, select, tuple_, union_all
 
 from cardlib.failures import FailureCode, describe
 from issuance.applications.cases import WORDS, next_action_of
@@ -18,11 +18,11 @@ from issuance.persons.repository import person_context
 from issuance.persons.schemas import PersonData, PersonView
 from issuance.persons.service import masked
 from issuance.production.states import BATCH_CODES, BatchState
+from issuance.supervision.full import MOST_COUNTED, FullQueues
 from issuance.supervision.schemas import NextStep, Queue, QueueCount, WorkItem
-from issuance.supervision.sources import SOURCES, Look
+from issuance.supervision.sources import SOURCES, Look, Source
 from issuance.unit import Unit
 
-MOST_COUNTED: Final = 1000
 _RETURNED: Final = "returned"
 TITLES: Final[dict[Queue, tuple[str, str]]] = {
     Queue.STUCK: ("卡住的", "Stuck"),
@@ -137,18 +137,21 @@ class WorkQueues:
         self._look = Look(unit.now, unit.caller.region_prefix, unit.caller.office)
 
     async def counts(self) -> list[QueueCount]:
-        """Of every queue this caller sees, in one statement."""
-        parts = []
-        for queue, source in SOURCES.items():
-            at = source.rows(self._look).with_only_columns(source.sort[0].label("at"), maintain_column_froms=True)
-            some = at.order_by(source.sort[0]).limit(MOST_COUNTED + 1).subquery()
-            parts.append(
-                select(
-                    literal(queue.value).label("queue"), func.count().label("n"), func.min(some.c.at).label("oldest")
-                ).select_from(some)
-            )
-        found = {row.queue: row for row in await self._unit.session.execute(union_all(*parts))}
-        return [_count(queue, found[queue.value].n, found[queue.value].oldest) for queue in SOURCES]
+        """Of every queue this caller sees, in one statement; a full one as it was at most half a minute ago."""
+        full = FullQueues.of(self._unit.services.database)
+        whose = (self._look.regions, self._look.office)
+        found = full.known(whose, self._unit.now)
+        parts = [self._number(queue, source) for queue, source in SOURCES.items() if queue not in found]
+        for row in await self._unit.session.execute(union_all(*parts)) if parts else ():
+            found[Queue(row.queue)] = row.n, row.oldest
+        full.keep(whose, found, self._unit.now)
+        return [_count(queue, *found[queue]) for queue in SOURCES]
+
+    def _number(self, queue: Queue, source: Source) -> Select[str, int, Any]:
+        at = source.rows(self._look).with_only_columns(source.sort[0].label("at"), maintain_column_froms=True)
+        some = at.order_by(source.sort[0]).limit(MOST_COUNTED + 1).subquery()
+        columns = (literal(queue.value).label("queue"), func.count().label("n"), func.min(some.c.at).label("oldest"))
+        return select(*columns).select_from(some)
 
     async def items(self, queue: Queue, page: PageRequest) -> Page[WorkItem]:
         """The oldest or most urgent first."""
