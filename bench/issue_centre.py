@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 from hsm.soft import SoftKeyService
 from issuance.app import create_app
+from issuance.serving import settle_memory
 from issuance.settings import Settings
 
 PASSPHRASE_VARIABLE = "ONECARD_BENCH_PASSPHRASE"
@@ -26,6 +27,7 @@ PASSPHRASE_VARIABLE = "ONECARD_BENCH_PASSPHRASE"
 class Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
+        settle_memory()  # as `onecard issuance serve` does
         print(self.servers[0].sockets[0].getsockname()[1], flush=True)
 
 

@@ -7,7 +7,7 @@ key otherwise, so that a second device with the same wrapping key can take over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol, TypeVar
 
 from hsm.api import Algorithm, HsmError
@@ -60,6 +60,10 @@ class DeviceKey(Protocol):
 
     def cbc(self, iv: bytes, data: bytes) -> bytes:
         """CBC encryption without padding; `iv` is one block."""
+        ...
+
+    def cmacs(self, messages: Sequence[bytes]) -> list[bytes]:
+        """CMAC of each (NIST SP 800-38B)."""
         ...
 
     def derive(self, data: bytes) -> DeviceKey:

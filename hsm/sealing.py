@@ -8,6 +8,7 @@ a hundred million holders is sealed with it. The message itself is sealed in thi
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from hsm.device import DeviceKey
@@ -44,18 +45,15 @@ def index(engine: Engine, key: DeviceKey, value: bytes) -> bytes:
 def derived_key(key: DeviceKey, label: bytes, context: bytes, length: int) -> bytes:
     """SP 800-108 in counter mode: CMAC(K, [i]32 || label || 00 || context || [L]32)."""
     fixed = label + b"\0" + context + (8 * length).to_bytes(4, "big")
-    found, number = b"", 0
-    size, subkeys = _subkeys(key)
-    while len(found) < length:
-        number += 1
-        found += _cmac(key, size, subkeys, number.to_bytes(4, "big") + fixed)
-    return found[:length]
+    size = 16 if key.algorithm == "SM4" else 8
+    counters = range(1, -(-length // size) + 1)
+    return b"".join(key.cmacs([number.to_bytes(4, "big") + fixed for number in counters]))[:length]
 
 
-def cmac(key: DeviceKey, message: bytes) -> bytes:
-    """CMAC over the key's block cipher (NIST SP 800-38B; GB/T 15852.1 algorithm 5)."""
+def composed_cmacs(key: DeviceKey, messages: Sequence[bytes]) -> list[bytes]:
+    """CMAC of each over the key's block cipher (NIST SP 800-38B; GB/T 15852.1 algorithm 5), for devices without it."""
     size, subkeys = _subkeys(key)
-    return _cmac(key, size, subkeys, message)
+    return [_cmac(key, size, subkeys, message) for message in messages]
 
 
 def _subkeys(key: DeviceKey) -> tuple[int, tuple[bytes, bytes]]:

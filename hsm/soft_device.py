@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hsm.api import Algorithm
 from hsm.device import AlgorithmUnavailableError, DeviceKey, DeviceSession, KeyDevice
 from hsm.primitives import Engine
+from hsm.sealing import composed_cmacs
 
 T = TypeVar("T")
 RSA_BITS = 2048
@@ -47,6 +48,11 @@ class SoftKey:
         if self.algorithm is Algorithm.SM4:
             return self.engine.sm4_cbc(self.value, iv, data)
         return self.engine.des_cbc(self.value, iv, data)
+
+    def cmacs(self, messages: Sequence[bytes]) -> list[bytes]:
+        if self.algorithm is not Algorithm.SM4:
+            return composed_cmacs(self, messages)
+        return [self.engine.sm4_cmac(self.value, message) for message in messages]
 
     def derive(self, data: bytes) -> SoftKey:
         return SoftKey(self.engine, self.algorithm, self.ecb(data))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -164,7 +165,7 @@ async def insert_new(
     if session.get_bind().dialect.name == "sqlite":
         statement = sqlite.insert(row_type).on_conflict_do_nothing().returning(*keys)
         return [tuple(key) for key in (await session.execute(statement, list(rows))).all()]
-    found = await session.execute(_insert_arrays(row_type, rows).on_conflict_do_nothing().returning(*keys))
+    found = await session.execute(_new_arrays(row_type, tuple(rows[0])), _arrays(rows))
     return [tuple(key) for key in found.all()]
 
 
@@ -175,19 +176,32 @@ async def insert_all(session: AsyncSession, row_type: type[Base], rows: Sequence
     if session.get_bind().dialect.name == "sqlite":
         await session.execute(insert(row_type), list(rows))
     else:
-        await session.execute(_insert_arrays(row_type, rows))
+        await session.execute(_insert_arrays(row_type, tuple(rows[0])), _arrays(rows))
 
 
-def _insert_arrays(row_type: type[Base], rows: Sequence[dict[str, Any]]) -> postgresql.Insert:
-    """One array a column: the text is the same for any number of rows, so it is parsed and planned once."""
+@cache
+def _insert_arrays(row_type: type[Base], names: tuple[str, ...]) -> postgresql.Insert:
+    """One array a column: the text is the same for any number of rows, so it is made, parsed and planned once."""
     columns = inspect(row_type).columns
-    names = [columns[name].name for name in rows[0]]
-    arrays = [
-        bindparam(None, [row[name] for row in rows], type_=postgresql.ARRAY(columns[name].type)) for name in rows[0]
-    ]
-    given = func.unnest(*arrays).table_valued(*names).render_derived()
-    chosen = select(*(given.c[name] for name in names))
-    return postgresql.insert(row_type).from_select(names, chosen)
+    keys = [columns[name].name for name in names]
+    arrays = [bindparam(_array(name), type_=postgresql.ARRAY(columns[name].type)) for name in names]
+    given = func.unnest(*arrays).table_valued(*keys).render_derived()
+    table = Base.metadata.tables[row_type.__tablename__]
+    return postgresql.insert(table).from_select(keys, select(*(given.c[key] for key in keys)))
+
+
+@cache
+def _new_arrays(row_type: type[Base], names: tuple[str, ...]) -> Any:
+    return _insert_arrays(row_type, names).on_conflict_do_nothing().returning(*inspect(row_type).primary_key)
+
+
+def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {_array(name): [row[name] for row in rows] for name in rows[0]}
+
+
+def _array(name: str) -> str:
+    """Of a parameter; a column's own name would stand for one value."""
+    return f"all_{name}"
 
 
 async def add_unless_taken(session: AsyncSession, row: Base) -> bool:

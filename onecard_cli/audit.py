@@ -86,6 +86,8 @@ def prove(
                 return await prove_entry(services, session, entry_id)
             return await prove_growth(services, session, since or 0, None)
 
+    if out is not None and not out.parent.is_dir():
+        raise CommandError(FailureCode.NOT_FOUND, str(out.parent))
     proof = with_services(database_url, work)
     if out is None:
         print_json(proof)
@@ -106,8 +108,12 @@ def export(
     \b
     Example: ./onecard audit export audit.jsonl
     """
+    from cardlib.failures import FailureCode
     from issuance.audit import verifier
     from issuance.audit.report import export_lines, fingerprints
+
+    if not out.parent.is_dir():
+        raise CommandError(FailureCode.NOT_FOUND, str(out.parent))
 
     async def work(services: Services) -> dict[int, str]:
         with out.open("w", encoding="utf-8") as file:

@@ -72,7 +72,8 @@ def _opens(verifier: TransitCodeVerifier, scanned: bytes, amount_fen: int, *, as
         said = f"✗ 不放行 / refused  {failure.text_zh} / {failure.text_en}  [{failure.code}]{detail}"
     if as_json:
         told = {"open": failure is None, "failure": failure and failure.code}
-        said = json.dumps(told | ({"text": failure.text_zh, "text_en": failure.text_en} if failure else {}))
+        words = {"text": failure.text_zh, "text_en": failure.text_en} if failure else {}
+        said = json.dumps(told | words, ensure_ascii=False)
     print(said, flush=True)
     return failure is None
 
@@ -103,5 +104,6 @@ def _from_pictures(files: list[Path]) -> Iterator[bytes]:
                     raise CommandError(FailureCode.INPUT_INVALID, f"{file}: more than {MAX_PIXELS} pixels")
                 codes = zxingcpp.read_barcodes(opened.convert("L"))
         except (OSError, Image.DecompressionBombError) as error:
-            raise CommandError(FailureCode.INPUT_INVALID, f"{file}: {error}") from None
+            why = getattr(error, "strerror", None) or "没有能读的图片 / no picture that can be read"
+            raise CommandError(FailureCode.INPUT_INVALID, f"{file}: {why}") from None
         yield codes[0].bytes if codes else b""

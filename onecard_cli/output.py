@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -26,6 +27,15 @@ class CommandError(Exception):
     def __init__(self, failure: FailureCode, detail: str = "") -> None:
         super().__init__(detail or failure)
         self.failure = failure
+
+
+def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """0: any free one. Raises CommandError where another program has the port."""
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        hint = "换一个端口，0 任选 / choose another port, 0: any free one"
+        raise CommandError(FailureCode.INPUT_INVALID, f"{host}:{port}: {error.strerror}; {hint}") from None
 
 
 def print_json(data: Any) -> None:

@@ -17,16 +17,19 @@ def register_clients(
     clients: Mapping[str, Sequence[str]],
     region: str | None = None,
     names: Mapping[str, str] = MappingProxyType({}),
+    channel_no: str | None = None,
 ) -> None:
     """Register callers by id with their roles and, where `names` has one, the name that holders see.
 
-    Keys are made in the home folder where there are none.
+    Keys are made in the home folder where there are none. `channel_no`: of one wallet; drawn where none is given.
     """
 
     async def register() -> None:
         for client_id, roles in clients.items():
             key = ClientKey.load(home.make_client_key(client_id))
             name = names.get(client_id, "")
-            await bootstrap_client(database_url, client_id, key.public_jwk(), roles, name=name, region=region)
+            await bootstrap_client(
+                database_url, client_id, key.public_jwk(), roles, name=name, region=region, channel_no=channel_no
+            )
 
     asyncio.run(register())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from onecard_cli.output import print_json, reports_failures
+from onecard_cli.output import listen, print_json, reports_failures
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -69,7 +69,6 @@ def run_partner(
 ) -> None:
     """Serve until interrupted; prints the settings, `setting` with _URL and _TOKEN, once the address is open."""
     import secrets
-    import socket
 
     import uvicorn
 
@@ -79,7 +78,7 @@ def run_partner(
     token = secrets.token_urlsafe(16)
     simulator = make(Home.default().path / books, token=token, hold_s=HOLD_S)
     simulator.faults.update(counts)
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     print_json({f"{setting}_URL": url, f"{setting}_TOKEN": token})
     config = uvicorn.Config(simulator.app, log_config=None, access_log=False, timeout_graceful_shutdown=2)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from onecard_cli.output import print_json, reports_failures
+from onecard_cli.output import listen, print_json, reports_failures
 from onecard_cli.sim_bank import HOLD_S, fault_count
 
 CLIENT_ID = "code-platforms"
@@ -23,7 +23,6 @@ def codes(
     Example: ./onecard sim codes --fault silent=1
     """
     import json
-    import socket
 
     import uvicorn
 
@@ -36,7 +35,7 @@ def codes(
     key = ClientKey.load(path)
     platforms = SimCodePlatforms(key.public_jwk(), key.audience, hold_s=HOLD_S)
     platforms.faults.update(counts)
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     print_json(
         {

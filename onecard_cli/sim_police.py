@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onecard_cli.output import print_json, reports_failures
+from onecard_cli.output import listen, print_json, reports_failures
 from onecard_cli.sim import sim_app as sim_app
 
 CLIENT_ID = "identity-checks"
@@ -24,7 +24,6 @@ def public_security(
     \b
     Example: ./onecard sim public-security --people people.json
     """
-    import socket
 
     import uvicorn
 
@@ -35,7 +34,7 @@ def public_security(
     path = Home.default().make_client_key(CLIENT_ID)
     key = ClientKey.load(path)
     register = SimPublicSecurity(load_people(people), key.public_jwk(), key.audience, hold_s=30.0)
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     print_json(
         {
             "ONECARD_ISSUANCE_IDENTITY_URL": f"http://127.0.0.1:{listener.getsockname()[1]}",

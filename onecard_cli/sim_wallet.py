@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from onecard_cli.office import CENTRE_URL, UrlOption
-from onecard_cli.output import reports_failures
+from onecard_cli.output import listen, reports_failures
 from onecard_cli.services import ReadyFile, write_ready
 
 PHONES: Final = "phones"
@@ -26,7 +26,6 @@ def wallet(
     \b
     Example: ./onecard sim wallet --port 8500
     """
-    import socket
 
     import httpx
     import uvicorn
@@ -40,7 +39,7 @@ def wallet(
     key = ClientKey.load(home.client_key(client))
     http = httpx.AsyncClient(base_url=url, auth=ClientAuth(key), timeout=15, trust_env=False)
     app = create_app(WalletSettings(http, client, home.path / PHONES))
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     own = f"http://127.0.0.1:{listener.getsockname()[1]}"
     write_ready(ready_file, {"url": own})
     print(f"wallet {own}/", flush=True)

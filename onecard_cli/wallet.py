@@ -16,16 +16,14 @@ from onecard_cli.output import CommandError, print_json, reports_failures
 
 if TYPE_CHECKING:
     from onecard_cli.home import Home
-    from simulators.wallet.channel import Channel
+    from simulators.wallet.channel import Channel, Refused
 
 CLIENT_ID = "wallet-1"
 T = TypeVar("T")
 
 wallet_app = typer.Typer(help="手机钱包 / the holder's phone", no_args_is_help=True, add_completion=False)
 consent_app = typer.Typer(help="授权请求与授权 / requests and consents", no_args_is_help=True, add_completion=False)
-family_app = typer.Typer(help="家人的卡 / family members", no_args_is_help=True, add_completion=False)
 wallet_app.add_typer(consent_app, name="consents")
-wallet_app.add_typer(family_app, name="family")
 
 ClientOption = Annotated[str, typer.Option("--client", help="渠道的调用方名称 / the channel's registered client")]
 PhoneOption = Annotated[str, typer.Option("--phone", help="哪一部手机 / which phone of this machine")]
@@ -49,7 +47,7 @@ def at_centre(
     from cardlib.failures import FailureCode
     from onecard_cli.home import Home
     from onecard_cli.sim_wallet import PHONES
-    from simulators.wallet.channel import UNREACHABLE, Channel, Refused
+    from simulators.wallet.channel import Channel, Refused
     from simulators.wallet.phone import Phone
 
     home = home or Home.default()
@@ -64,10 +62,22 @@ def at_centre(
     try:
         return asyncio.run(asked())
     except Refused as refusal:
-        code = FailureCode.__members__.get(refusal.code, FailureCode.INTERNAL)
-        detail = url if refusal.code == UNREACHABLE else refusal.problem.get("detail", "")
-        fields = refusal.problem.get("fields")
-        raise CommandError(code, f"{refusal.remedy('zh')} / {refusal.remedy('en')}" if fields else detail) from None
+        raise _explained(refusal, url) from None
+
+
+def _explained(refusal: Refused, url: str) -> CommandError:
+    """The failure, and what the centre or the phone adds to it: the field, the tries that are left, the address."""
+    from cardlib.failures import FailureCode
+    from simulators.wallet.channel import UNREACHABLE
+
+    code = FailureCode.__members__.get(refusal.code, FailureCode.INTERNAL)
+    said = f"{refusal.remedy('zh')} / {refusal.remedy('en')}"
+    if refusal.code == UNREACHABLE:
+        return CommandError(code, url)
+    if code is FailureCode.INPUT_INVALID and said != " / ":
+        return CommandError(code, said)
+    detail = str(refusal.problem.get("detail", ""))
+    return CommandError(code, "" if detail == refusal.code else detail)
 
 
 @wallet_app.command("apply")
@@ -134,13 +144,22 @@ def code(
         content = issued["code"].encode()
     picture = picture_of(content)
     if png is not None:
-        png.write_bytes(picture.png(400))
+        _write(png, picture.png(400))
     if as_json:
         print_json(issued)
         return
     if png is None:
         print(_blocks(picture.rows, is_terminal=sys.stdout.isatty()))
     print(issued["code"])
+
+
+def _write(file: Path, content: bytes) -> None:
+    from cardlib.failures import FailureCode
+
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise CommandError(FailureCode.INPUT_INVALID, f"{file}: {error.strerror}") from None
 
 
 def _blocks(rows: Sequence[Sequence[bool]], *, is_terminal: bool) -> str:
@@ -169,8 +188,28 @@ def password(url: UrlOption = CENTRE_URL, client: ClientOption = CLIENT_ID, phon
     \b
     Example: ./onecard wallet password
     """
-    body = {"old_password": ask_pin("原密码 / old password"), "new_password": ask_pin("新密码 / new", twice=True)}
+    body = {"old_password": ask_pin("原密码 / old password"), "new_password": _new_password()}
     print_json(at_centre(url, client, phone, lambda c: c.put("/password", body)))
+
+
+@wallet_app.command("reset")
+@reports_failures
+def reset(
+    name: NameOption,
+    number: NumberOption,
+    card_number: CardOption,
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = CLIENT_ID,
+    phone: PhoneOption = "cli",
+) -> None:
+    """忘了密码或已锁：再核对身份，设新密码 / forgotten or locked: show who you are, choose a new password.
+
+    \b
+    Example: ./onecard wallet reset --name 测试甲 --number 990101199001010115 --card-number A00000017
+    """
+    body = {"name": name, "social_security_number": number, "card_number": card_number}
+    body["new_password"] = _new_password()
+    print_json(at_centre(url, client, phone, lambda c: c.post("/password/reset", body)))
 
 
 @wallet_app.command("loss")
@@ -186,7 +225,7 @@ def loss(
     \b
     Example: ./onecard wallet loss --kind temporary
     """
-    _confirmed(url, client, phone, "/loss", "loss", {"kind": kind})
+    confirmed(url, client, phone, "/loss", "loss", {"kind": kind})
 
 
 @wallet_app.command("release")
@@ -197,7 +236,7 @@ def release(url: UrlOption = CENTRE_URL, client: ClientOption = CLIENT_ID, phone
     \b
     Example: ./onecard wallet release
     """
-    _confirmed(url, client, phone, "/loss/release", "loss")
+    confirmed(url, client, phone, "/loss/release", "loss")
 
 
 @wallet_app.command("authorise")
@@ -208,7 +247,7 @@ def authorise(url: UrlOption = CENTRE_URL, client: ClientOption = CLIENT_ID, pho
     \b
     Example: ./onecard wallet authorise
     """
-    _confirmed(url, client, phone, "/authorisation", "authorise")
+    confirmed(url, client, phone, "/authorisation", "authorise")
 
 
 @wallet_app.command("level")
@@ -219,7 +258,7 @@ def level(url: UrlOption = CENTRE_URL, client: ClientOption = CLIENT_ID, phone: 
     \b
     Example: ./onecard wallet level
     """
-    _confirmed(url, client, phone, "/level", "level")
+    confirmed(url, client, phone, "/level", "level")
 
 
 @wallet_app.command("unlink")
@@ -235,10 +274,21 @@ def unlink(
     \b
     Example: ./onecard wallet unlink 0a4b6c8d1e2f30415263748596a7b8c9
     """
-    _confirmed(url, client, phone, f"/links/{sign_no}/unlink", "unlink")
+    confirmed(url, client, phone, f"/links/{sign_no}/unlink", "unlink")
 
 
-def _confirmed(
+def _new_password() -> str:
+    from simulators.wallet.channel import Refused, demand_digits
+
+    given = ask_pin("新密码 / new password (6)", twice=True)
+    try:
+        demand_digits(given)
+    except Refused as refusal:
+        raise _explained(refusal, "") from None
+    return given
+
+
+def confirmed(
     url: str, client_id: str, phone: str, path: str, purpose: str, body: dict[str, Any] | None = None
 ) -> None:
     """An act behind the password; prints what the centre answers."""
@@ -342,95 +392,3 @@ def evidence(
     Example: ./onecard wallet consents proof 8d0f4a3be21c4d5f9a7b6c5d4e3f2a10
     """
     print_json(at_centre(url, client, phone, lambda c: c.get(f"/consents/{consent_id}/proof")))
-
-
-# -- family -----------------------------------------------------------------------------------------------------------
-
-
-@family_app.command("list")
-@reports_failures
-def family(url: UrlOption = CENTRE_URL, client: ClientOption = CLIENT_ID, phone: PhoneOption = "cli") -> None:
-    """家人，和谁想出示我的码 / members, and who asks to show my code.
-
-    \b
-    Example: ./onecard wallet family list
-    """
-
-    async def work(channel: Channel) -> Any:
-        return {"members": await channel.get("/family"), "asking": (await channel.get("/family-requests"))["items"]}
-
-    print_json(at_centre(url, client, phone, work))
-
-
-@family_app.command("add")
-@reports_failures
-def family_add(
-    relation: Annotated[Literal["parent", "child", "spouse", "other"], typer.Option(help="TA 是我的 / they are my")],
-    name: NameOption,
-    number: NumberOption,
-    card_number: CardOption,
-    portrait: Annotated[Path | None, typer.Option(help="不满 16 岁的照片 JPEG / photo of a child", exists=True)] = None,
-    url: UrlOption = CENTRE_URL,
-    client: ClientOption = CLIENT_ID,
-    phone: PhoneOption = "cli",
-) -> None:
-    """添加家人 / add a member; adults confirm on their own phone.
-
-    \b
-    Example: ./onecard wallet family add --relation parent --name 测试父 --number 990100198801010016 \\
-                 --card-number A00000025
-    """
-    from base64 import b64encode
-
-    body = {"relation": relation, "name": name, "social_security_number": number, "card_number": card_number}
-    if portrait is not None:
-        body["portrait"] = b64encode(portrait.read_bytes()).decode()
-    _confirmed(url, client, phone, "/family", "family", body)
-
-
-@family_app.command("confirm")
-@reports_failures
-def family_confirm(
-    request_id: IdArgument,
-    url: UrlOption = CENTRE_URL,
-    client: ClientOption = CLIENT_ID,
-    phone: PhoneOption = "cli",
-) -> None:
-    """同意家人出示我的码 / let a family member show my code.
-
-    \b
-    Example: ./onecard wallet family confirm 7c1e9a3b5d7f90123456789abcdef012
-    """
-    _confirmed(url, client, phone, f"/family-requests/{request_id}/confirm", "family")
-
-
-@family_app.command("refuse")
-@reports_failures
-def family_refuse(
-    request_id: IdArgument,
-    url: UrlOption = CENTRE_URL,
-    client: ClientOption = CLIENT_ID,
-    phone: PhoneOption = "cli",
-) -> None:
-    """不同意 / refuse.
-
-    \b
-    Example: ./onecard wallet family refuse 7c1e9a3b5d7f90123456789abcdef012
-    """
-    print_json(at_centre(url, client, phone, lambda c: c.post(f"/family-requests/{request_id}/refuse")))
-
-
-@family_app.command("end")
-@reports_failures
-def family_end(
-    family_id: IdArgument,
-    url: UrlOption = CENTRE_URL,
-    client: ClientOption = CLIENT_ID,
-    phone: PhoneOption = "cli",
-) -> None:
-    """解除，双方都可以 / end it; either side may.
-
-    \b
-    Example: ./onecard wallet family end 7c1e9a3b5d7f90123456789abcdef012
-    """
-    print_json(at_centre(url, client, phone, lambda c: c.post(f"/family/{family_id}/end")))

@@ -46,8 +46,8 @@ class CodePicture:
         module_px = side_px // self.size
         if not module_px:
             raise ValueError(f"{self.size} modules do not fit {side_px} pixels")
-        code = Image.new("L", (self.size, self.size))
-        code.putdata([0 if is_dark else 255 for row in self.rows for is_dark in row])
+        pixels = bytes(0 if is_dark else 255 for row in self.rows for is_dark in row)
+        code = Image.frombytes("L", (self.size, self.size), pixels)
         drawn = self.size * module_px
         whole = Image.new("L", (side_px, side_px), 255)
         corner = (side_px - drawn) // 2
@@ -56,7 +56,7 @@ class CodePicture:
 
     def png(self, side_px: int) -> bytes:
         file = io.BytesIO()
-        self.image(side_px).convert("1").save(file, "PNG")
+        self.image(side_px).convert("1", dither=Image.Dither.NONE).save(file, "PNG")
         return file.getvalue()
 
     def path(self) -> str:

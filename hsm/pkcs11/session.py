@@ -6,7 +6,7 @@ or fail at it; deriving with the factor repeated the same way gives the derived 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hsm.api import Algorithm, BadInputError
@@ -19,6 +19,7 @@ from hsm.pkcs11.cryptoki import RawSession
 from hsm.pkcs11.objects import ObjectStore
 from hsm.pkcs11.profile import TDES_MECHANISMS, CipherMechanisms, Profile
 from hsm.primitives import Engine
+from hsm.sealing import composed_cmacs
 from hsm.soft_device import SoftKey
 
 _MAX_RANDOM = 1 << 16
@@ -43,6 +44,9 @@ class Pkcs11Key:
         if len(iv) != block_size(self.algorithm):
             raise BadInputError(f"IV must be {block_size(self.algorithm)} bytes")
         return self.session.raw.encrypt(self.mechanisms.cbc, self.number(), data, iv) if self._is_whole(data) else b""
+
+    def cmacs(self, messages: Sequence[bytes]) -> list[bytes]:
+        return composed_cmacs(self, messages)
 
     def derive(self, data: bytes) -> DeviceKey:
         check_key_length(self.algorithm, len(data))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import byref, c_uint32, c_void_p, create_string_buffer
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +27,7 @@ from hsm.profile_table import SecretReference
 from hsm.sdf.binding import DEVICE_INFO, TAIL, BadDataError, Layout, SdfLibrary
 from hsm.sdf.claims import PairClaims
 from hsm.sdf.profile import CipherIds, DecryptForm, Profile, Sm2Pairs
+from hsm.sealing import composed_cmacs
 from hsm.soft_device import SoftKey
 
 KIND_KEK, KIND_ENVELOPE, KIND_PAIR = b"\x01", b"\x02", b"\x03"
@@ -79,6 +80,9 @@ class SdfKey(DeviceKey):
         for part in self._parts(data):
             done += self._session.crypt("SDF_Encrypt", self._key, self._ids.cbc, done[-size:] or iv, part)
         return done
+
+    def cmacs(self, messages: Sequence[bytes]) -> list[bytes]:
+        return composed_cmacs(self, messages)
 
     def derive(self, data: bytes) -> DeviceKey:
         """SDF derives nothing inside: the value is computed by the device and used in this process.

@@ -139,7 +139,7 @@ def _normal(origin: str) -> tuple[str, str | None, int | None]:
 
 async def _csrf_of(request: Request) -> str:
     sent = request.headers.get(CSRF_HEADER)
-    if sent is None and request.headers.get("Content-Type", "").startswith(_FORMS):
+    if sent is None and request.method == "POST" and request.headers.get("Content-Type", "").startswith(_FORMS):
         found = (await request.form()).get(CSRF_FIELD)
         sent = found if isinstance(found, str) else ""
     return sent or ""

@@ -146,6 +146,7 @@ async def bootstrap_client(
     *,
     name: str = "",
     region: str | None = None,
+    channel_no: str | None = None,
     clock: Clock = system_clock,
 ) -> ClientView:
     """Register a client on the database itself, out of band: how the first operator comes to be."""
@@ -155,6 +156,7 @@ async def bootstrap_client(
         roles=tuple(Role(role) for role in roles),
         region=region,
         public_jwk=public_jwk,
+        channel_no=channel_no,
     )
     database = Database(database_url)
     try:

@@ -188,7 +188,7 @@ async def _answered(desk: Desk, request: QrCodeValid) -> QrCodeAnswer:
         "aab301": values.get("region"),
         "cardStatus": values.get("card_state"),
     }
-    result = {"esscNo": spent.standing.ecard_no, "signLevel": str(spent.standing.level)}
+    result = {"esscNo": spent.standing.ecard_no, "signLevel": str(spent.standing.level_now)}
     return QrCodeAnswer(msgCode=OK, msg="成功", result=result | {name: value for name, value in named.items() if value})
 
 

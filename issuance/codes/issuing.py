@@ -61,16 +61,17 @@ async def issue_code(call: HolderCall, request: CodeRequest) -> IssuedCode:
 
 
 async def _shown(call: HolderCall, request: CodeRequest) -> EcardRow:
-    """Whose code it is to be: the holder's, or for identity a family member's."""
-    if request.member is not None:
-        if request.scene is not Scene.IDENTITY:
-            raise bad_input(field_error("body.member", "value"))
-        ecard, _ = await member_of(call, request.member)
-        return ecard
+    """Whose code it is to be: the holder's, or for identity a family member's; the holder's own must be usable for
+    either."""
     unit, ecard = call.unit, call.ecard
+    if request.member is not None and request.scene is not Scene.IDENTITY:
+        raise bad_input(field_error("body.member", "value"))
     demand_usable(unit, ecard, call.card)
     if ecard.password_locked_until is not None and unit.now < ecard.password_locked_until:
         raise ProblemError("ECARD_PASSWORD_LOCKED", "too many wrong passwords", subject=call.subject)
+    if request.member is not None:
+        ecard, _ = await member_of(call, request.member)
+        return ecard
     if request.scene is Scene.PAYMENT:
         await demand_payable(unit, ecard, call.card)
         if request.busi_seq is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import literal, select
+from sqlalchemy import bindparam, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from issuance.audit.repository import AuditRepository
 from issuance.audit.seal import AuditSeal
@@ -26,8 +27,19 @@ from issuance.together import Together
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who shows the code of a family member, with the own card: whoever may not use that shows nobody's code."""
+
+    ecard_state: str
+    state: str
+    region: str
+    password_locked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """A card, its electronic card and the phone that showed the code, as they are now. `sealed_person` is the row's."""
+    """A card, its electronic card and the phone that showed the code, as they are now. `sealed_person` is the row's;
+    `asker` is there when the phone is a family member's."""
 
     ecard_no: str
     ecard_state: str
@@ -42,6 +54,12 @@ class Standing:
     link_state: str
     channel_state: str
     family_state: str
+    asker: Asker | None = None
+
+    @property
+    def level_now(self) -> int:
+        """签发等级 that counts: 2 only while the account of the card is active."""
+        return 2 if self.level == 2 and self.account_state == "active" else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +144,10 @@ _COLUMNS: Final = (
     LinkRow.state,
     ClientRow.status,
 )
-"""In the order of `Standing`, whose last field is the state of the family link."""
+"""In the order of `Standing`, whose last fields are the state of the family link and the asker."""
+_PhoneEcard, _PhoneCard = aliased(EcardRow), aliased(CardRow)
+_ASKER: Final = (_PhoneEcard.state, _PhoneCard.state, _PhoneCard.region, _PhoneEcard.password_locked_until)
+"""In the order of `Asker`."""
 
 
 def _with_cards(query: Any) -> Any:
@@ -138,21 +159,28 @@ def _with_cards(query: Any) -> Any:
     )
 
 
+_OWN: Final = _with_cards(
+    select(LinkRow.sign_no, *_COLUMNS, literal("active")).join(EcardRow, EcardRow.ecard_no == LinkRow.ecard_no)
+).where(LinkRow.sign_no.in_(bindparam("sign_nos", expanding=True)))
+_OF_MEMBERS: Final = _with_cards(
+    select(LinkRow.sign_no, FamilyRow.id, *_ASKER, *_COLUMNS, FamilyRow.state)
+    .join(FamilyRow, FamilyRow.ecard_no == LinkRow.ecard_no)
+    .join(_PhoneEcard, _PhoneEcard.ecard_no == LinkRow.ecard_no)
+    .join(_PhoneCard, _PhoneCard.card_number == _PhoneEcard.card_number)
+    .join(EcardRow, EcardRow.ecard_no == FamilyRow.member_no)
+).where(FamilyRow.id.in_(bindparam("families", expanding=True)))
+
+
 async def _own(session: AsyncSession, sign_nos: set[str]) -> dict[str, Standing]:
     """By link, of codes for the holder's own card."""
     if not sign_nos:
         return {}
-    query = select(LinkRow.sign_no, *_COLUMNS, literal("active")).join(EcardRow, EcardRow.ecard_no == LinkRow.ecard_no)
-    rows: Any = await session.execute(_with_cards(query).where(LinkRow.sign_no.in_(sign_nos)))
+    rows: Any = await session.execute(_OWN, {"sign_nos": list(sign_nos)})
     return {row[0]: Standing(*row[1:]) for row in rows}
 
 
 async def _of_members(session: AsyncSession, families: set[str]) -> dict[tuple[str, str], Standing]:
     """By link and family link, of codes for a member's card."""
-    query = (
-        select(LinkRow.sign_no, FamilyRow.id, *_COLUMNS, FamilyRow.state)
-        .join(FamilyRow, FamilyRow.ecard_no == LinkRow.ecard_no)
-        .join(EcardRow, EcardRow.ecard_no == FamilyRow.member_no)
-    )
-    rows: Any = await session.execute(_with_cards(query).where(FamilyRow.id.in_(families)))
-    return {(row[0], row[1]): Standing(*row[2:]) for row in rows}
+    rows: Any = await session.execute(_OF_MEMBERS, {"families": list(families)})
+    split = 2 + len(_ASKER)
+    return {(row[0], row[1]): replace(Standing(*row[split:]), asker=Asker(*row[2:split])) for row in rows}

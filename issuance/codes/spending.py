@@ -12,7 +12,7 @@ from hsm.primitives import default_engine
 from issuance.cards.schemas import CardState
 from issuance.clients.auth import Caller
 from issuance.clock import china_date
-from issuance.codes.ledger import Recorded, Standing, Use
+from issuance.codes.ledger import Asker, Recorded, Standing, Use
 from issuance.codes.schemas import Scene, ValidatedCode
 from issuance.codes.text import ShownCode, digest_of, key_of
 from issuance.consents.catalogue import ITEMS_OF_SCENE, SHOWN_IN_SCENE
@@ -124,21 +124,26 @@ class CodeSpending:
             raise ProblemError("ECARD_UNLINKED", "the phone that showed it is no longer linked", subject=shown.subject)
         if standing.family_state != "active":
             raise ProblemError("ECARD_UNLINKED", "the family link has ended", subject=shown.subject)
-        reason = judge(standing.ecard_state, standing.state, lambda: self._rules(standing))
-        if reason:
-            raise ProblemError("ECARD_NOT_USABLE", reason, subject=shown.subject)
-        if standing.password_locked_until is not None and self._now < standing.password_locked_until:
-            raise ProblemError("ECARD_PASSWORD_LOCKED", "too many wrong passwords", subject=shown.subject)
+        self._demand_usable(standing, shown.subject)
+        if standing.asker is not None:
+            self._demand_usable(standing.asker, shown.subject)
         if presented.scene is not Scene.PAYMENT:
             return None
-        if standing.level < 2 or standing.account_state != "active":
+        if standing.level_now < 2:
             raise ProblemError("ECARD_LEVEL", "payment needs level 2", subject=shown.subject)
         limit = self._rules(standing).ecard_payment_limit_fen
         if presented.amount_fen is not None and presented.amount_fen > limit:
             raise ProblemError("CODE_AMOUNT", f"at most {limit} fen", subject=shown.subject)
         return limit
 
-    def _rules(self, standing: Standing) -> Rules:
+    def _demand_usable(self, shower: Standing | Asker, subject: str) -> None:
+        reason = judge(shower.ecard_state, shower.state, lambda: self._rules(shower))
+        if reason:
+            raise ProblemError("ECARD_NOT_USABLE", reason, subject=subject)
+        if shower.password_locked_until is not None and self._now < shower.password_locked_until:
+            raise ProblemError("ECARD_PASSWORD_LOCKED", "too many wrong passwords", subject=subject)
+
+    def _rules(self, standing: Standing | Asker) -> Rules:
         return self._services.rules.pack(standing.region).on(china_date(self._now))
 
     async def _record(

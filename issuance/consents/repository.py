@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.audit.models import AuditRow
@@ -49,14 +49,16 @@ class ConsentRepository:
             name: str | None = await self._session.scalar(select(ClientRow.name).where(ClientRow.id == client_id))
         return name or client_id
 
-    async def open_count(self, ecard_no: str, now: datetime) -> int:
-        """Requests that the holder has still to answer; the electronic card is locked meanwhile."""
+    async def open_counts(self, ecard_no: str, client_id: str, now: datetime) -> tuple[int, int]:
+        """Requests that the holder has still to answer, all and this recipient's; the electronic card is locked
+        meanwhile."""
         with unscoped(self._session, why=_EVERYWHERE):
             await self._session.get_one(EcardRow, ecard_no, with_for_update=ROW_LOCK)
-            query = select(func.count()).where(
+            query = select(ConsentRow.client_id).where(
                 ConsentRow.ecard_no == ecard_no, ConsentRow.state == "waiting", ConsentRow.answer_by > now
             )
-            return await self._session.scalar(query) or 0
+            askers = list(await self._session.scalars(query))
+        return len(askers), askers.count(client_id)
 
     async def has_live(self, client_id: str, ecard_no: str, now: datetime) -> bool:
         query = select(ConsentRow.id).where(

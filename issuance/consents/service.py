@@ -64,8 +64,11 @@ class ConsentDesk:
             raise ProblemError("NOT_FOUND", "no holder who has a consent for this client", subject=subject)
         ecard, card = await self._consents.card_of(ecard_no)
         demand_usable(unit, ecard, card)
-        if await self._consents.open_count(ecard_no, unit.now) >= settings.consent_open_max:
+        waiting, own = await self._consents.open_counts(ecard_no, client_id, unit.now)
+        if waiting >= settings.consent_open_max:
             raise ProblemError("CONSENT_LIMITED", "too many requests wait for this holder", subject=subject)
+        if own and request.code is None:
+            raise ProblemError("CONSENT_LIMITED", "the holder has still to answer your last request", subject=subject)
         terms = Terms(
             consent_id=uuid.uuid4().hex,
             centre=settings.centre_id,

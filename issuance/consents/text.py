@@ -16,6 +16,8 @@ from issuance.clock import CHINA
 from issuance.consents.catalogue import CATALOGUE
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and signs by category that show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,16 @@ def in_order(items: Iterable[str]) -> tuple[str, ...]:
 
 def is_plain(text: str) -> bool:
     """One line of characters that show as what they are."""
-    return bool(text.strip()) and not any(category(character) in _INVISIBLE for character in text)
+    return bool(text.strip()) and all(map(_shows, text))
 
 
 def plain(text: str) -> str:
     """Of a registered name: whatever is not plain becomes a space."""
-    return "".join(" " if category(character) in _INVISIBLE else character for character in text).strip()
+    return "".join(character if _shows(character) else " " for character in text).strip()
+
+
+def _shows(character: str) -> bool:
+    return category(character) not in _INVISIBLE and character not in _BLANK
 
 
 def _moment(at: datetime) -> str:

@@ -22,6 +22,7 @@ from issuance.console.forms import Form, parse
 from issuance.console.holders import RELATIONS, Holder, holder_of, shown_card
 from issuance.console.page import Page, page_for
 from issuance.console.words import words
+from issuance.ecards.repository import LinkRepository
 from issuance.idempotency import once
 from issuance.paging import PageRequest
 from issuance.persons.checks import ADULT_AGE, parse_date
@@ -77,10 +78,11 @@ def held(page: Page, card: CardView) -> Held:
 async def show(application_id: HexId, page: Reading) -> Response:
     async with page.desk.unit() as unit:
         found = await shown(unit, application_id)
+        channels = await LinkRepository(unit.session).of(found.card.ecard_no) if found.card.ecard_no else []
     how = held(page, found.card)
     acts = [act for act in ACTS.values() if page.viewer.may(act.act) and act.fits(how)]
     visits = [name for name, act in VISITS.items() if page.viewer.may(act) and _visits(found.card, name)]
-    return page.show("card.html", shown=found, card=found.card, acts=acts, visits=visits)
+    return page.show("card.html", shown=found, card=found.card, acts=acts, visits=visits, channels=channels)
 
 
 def _visits(card: CardView, name: str) -> bool:

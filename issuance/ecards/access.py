@@ -12,7 +12,6 @@ from fastapi import Depends, Header, Path, Request, Response
 from pydantic import BaseModel
 
 from issuance.cards.models import CardRow
-from issuance.cards.repository import CardRepository
 from issuance.clients.auth import act_of, authenticate, target_of
 from issuance.clients.schemas import Role
 from issuance.ecards.busi_seq import Purpose, spend
@@ -109,14 +108,10 @@ class HolderDesk:
 
 
 async def _called(unit: Unit, ecard_no: str, sign_no: str) -> HolderCall:
-    link = await LinkRepository(unit.session).get(sign_no)
+    link, ecard, card = await LinkRepository(unit.session).with_card(sign_no)
     if link is None or link.state != "active":
         raise ProblemError("ECARD_UNLINKED", "this phone is no longer linked")
-    if link.ecard_no != ecard_no:
-        raise ProblemError("NOT_FOUND", "no such electronic card")
-    ecard = await EcardRepository(unit.session).get(ecard_no)
-    card = None if ecard is None else await CardRepository(unit.session).get(ecard.card_number)
-    if ecard is None or card is None:
+    if ecard is None or card is None or ecard.ecard_no != ecard_no:
         raise ProblemError("NOT_FOUND", "no such electronic card")
     unit.holder_of = card.card_number
     return HolderCall(unit, ecard, link, card)
@@ -170,18 +165,18 @@ async def prove(request: Request, desk: Desk, public_key: bytes | None) -> Devic
 
 
 async def _link(desk: Desk, proof: DeviceProof) -> LinkRow:
-    async with desk.services.database.look(scope=desk.caller.scope) as session:
-        link = await LinkRepository(session).get(proof.sign_no)
+    link = await desk.services.phones.find(proof.sign_no)
     if link is None:
         raise DeviceProofError("no such link")
     return link
 
 
 async def _spend(desk: Desk, proof: DeviceProof, subject: str) -> None:
-    """Kept until a minute after the proof has expired: what was in time when it came may have waited."""
+    """Kept until a minute after the proof has expired: what was in time when it came may have waited. One that is older
+    than the store might have been used before its restart."""
     ends = datetime.fromtimestamp(proof.at + LIFETIME_S + CLOCK_SKEW_S, UTC)
     left = (ends - desk.services.clock()).total_seconds() + LIFETIME_S
-    if not await desk.services.one_time.put(proof.key, b"", left):
+    if not await desk.services.one_time.put(proof.key, b"", left, since=proof.at):
         raise ProblemError("DEVICE_PROOF_REPLAYED", "this proof has been used", subject=subject)
 
 

@@ -32,6 +32,7 @@ class Purpose(StrEnum):
     LEVEL = "level"
     AUTHORISE = "authorise"
     CONSENT = "consent"
+    LOGIN = "login"
 
 
 async def issue(services: Services, purpose: Purpose, sign_no: str, epoch: int, now: datetime) -> str:

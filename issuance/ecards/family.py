@@ -83,10 +83,15 @@ class FamilyService:
         return await self._member(row)
 
     async def answer(self, family_id: str, *, is_agreed: bool) -> FamilyRequest:
-        """The member's own word. Raises NOT_FOUND, CONFLICT for a request that is answered."""
+        """The member's own word. Raises NOT_FOUND, CONFLICT for a request that is answered.
+
+        A child's word is none: it would still count when the child has come of age.
+        """
         row = await self._mine(family_id, as_member=True)
         if row.state != "asked" and row.answered_at is not None:
             raise ProblemError("CONFLICT", "this request has been answered", subject=self._call.subject)
+        if row.state != "asked" and await self._is_child():
+            raise ProblemError("CONFLICT", "a child's guardian has answered", subject=self._call.subject)
         row.answered_at, row.sealed_portrait = self._unit.now, None
         row.state = "active" if is_agreed else "refused"
         if not is_agreed:
@@ -100,6 +105,10 @@ class FamilyService:
         row.state, row.ended_at, row.sealed_portrait = "ended", self._unit.now, None
         await self._call.audit("family.end", family=row.id, member=row.member_no, asker=row.ecard_no)
         return await self._member(row)
+
+    async def _is_child(self) -> bool:
+        person = await self._persons.data(self._call.ecard.person_id)
+        return is_minor(person, self._unit.rules(self._call.card.region), self._unit.now)
 
     async def _mine(self, family_id: str, *, as_member: bool = False) -> FamilyRow:
         row = await self._family.get(family_id, is_locking=True)

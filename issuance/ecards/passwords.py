@@ -15,6 +15,7 @@ from typing import Final
 from issuance.clerks.passwords import fits, hash_password
 from issuance.ecards.models import EcardRow
 from issuance.ecards.repository import EcardRepository
+from issuance.ecards.usability import CANCELLED
 from issuance.input_rules import field_error
 from issuance.persons.schemas import PersonData
 from issuance.problems import ProblemError, bad_input
@@ -89,6 +90,8 @@ async def _take_try(desk: Desk, ecard_no: str, region: str) -> tuple[str, str | 
     rules, now = desk.rules(region), desk.services.clock()
     async with desk.services.database.transaction(scope=desk.caller.scope) as session:
         row = await _row(EcardRepository(session), ecard_no)
+        if row.password_hash is None:
+            raise ProblemError("ECARD_NOT_USABLE", CANCELLED, subject=f"ecard:{ecard_no}")
         until = row.password_locked_until
         if until is not None and now < until:
             raise _locked(f"locked until {until.isoformat()}", f"ecard:{ecard_no}")

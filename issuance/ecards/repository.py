@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.cards.models import CardRow
@@ -86,12 +88,29 @@ class FamilyRepository:
         )
 
 
+_WITH_CARD: Final = (
+    select(LinkRow, EcardRow, CardRow)
+    .join(EcardRow, EcardRow.ecard_no == LinkRow.ecard_no)
+    .outerjoin(CardRow, CardRow.card_number == EcardRow.card_number)
+    .where(LinkRow.sign_no == bindparam("sign_no"))
+)
+
+
 class LinkRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def get(self, sign_no: str) -> LinkRow | None:
         return await self._session.get(LinkRow, sign_no)
+
+    async def some(self, sign_nos: Collection[str]) -> dict[str, LinkRow]:
+        rows = await self._session.scalars(select(LinkRow).where(LinkRow.sign_no.in_(sign_nos)))
+        return {row.sign_no: row for row in rows}
+
+    async def with_card(self, sign_no: str) -> tuple[LinkRow | None, EcardRow | None, CardRow | None]:
+        """A link, its electronic card and the physical one within the scope of the session."""
+        found = (await self._session.execute(_WITH_CARD, {"sign_no": sign_no})).first()
+        return (None, None, None) if found is None else (found[0], found[1], found[2])
 
     async def add(self, row: LinkRow) -> bool:
         """False when the channel has a live link to this electronic card, made at the same moment."""

@@ -61,8 +61,8 @@ async def claimed(desk: Desk, claim: PersonClaim) -> Claimed:
 async def find_claimed(unit: Unit, claim: PersonClaim) -> Claimed:
     """What the books have under these three. Raises ECARD_MISMATCH."""
     sealer, ecards = unit.services.sealer, EcardRepository(unit.session)
-    index = sealer.index("social_security_number", claim.social_security_number.upper())
-    found = await ecards.holder(index, claim.card_number.replace("-", "").upper())
+    index = sealer.index("social_security_number", _number(claim))
+    found = await ecards.holder(index, _card_number(claim))
     if found is None:
         raise _mismatch()
     row, card = found
@@ -144,10 +144,19 @@ def _link(unit: Unit, ecard_no: str, public_key: bytes) -> LinkRow:
 
 def _demand_rate(desk: Desk, claim: PersonClaim) -> None:
     services, now = desk.services, desk.services.clock()
-    names = [services.sealer.index("signing", text).hex() for text in (claim.social_security_number, claim.card_number)]
+    names = [services.sealer.index("signing", text).hex() for text in (_number(claim), _card_number(claim))]
     is_allowed = [services.signings.allows(name, now) for name in names]
     if not all(is_allowed) or not services.channel_signings.allows(desk.caller.client_id, now):
         raise ProblemError("REQUEST_LIMIT", "too many signings for this number or channel")
+
+
+def _number(claim: PersonClaim) -> str:
+    return claim.social_security_number.upper()
+
+
+def _card_number(claim: PersonClaim) -> str:
+    """As it is stored: people write it with a hyphen, too."""
+    return claim.card_number.replace("-", "").upper()
 
 
 def _mismatch() -> ProblemError:

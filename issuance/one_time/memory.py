@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from issuance.clock import Clock
-from issuance.one_time.store import KEPT_LONGER_S, Claim, OneTimeUnavailableError, Outcome, check
+from issuance.one_time.store import KEPT_LONGER_S, Claim, OneTimeUnavailableError, Outcome, begun_later, check
 
 MAX_ENTRIES = 200_000
 
@@ -26,6 +26,7 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, limit: int = MAX_ENTRIES) -> None:
         self._clock = clock
         self._limit = limit
+        self._begun = int(clock().timestamp())
         self._entries: dict[str, _Entry] = {}
         self._slots: dict[str, str] = {}
         self._ends: list[tuple[datetime, str, str]] = []  # moment, key, slot
@@ -34,12 +35,16 @@ class MemoryStore:
     def size(self) -> int:
         return len(self._entries)
 
-    async def put(self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "") -> bool:
+    async def put(
+        self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "", since: int | None = None
+    ) -> bool:
         check(key, value)
         now = self._clock()
         self._forget(now)
         if key in self._entries:
             return False
+        if since is not None and since < self._begun:
+            raise begun_later()
         if len(self._ends) >= self._limit:
             raise OneTimeUnavailableError("no room for another one-time entry")
         if slot:

@@ -17,24 +17,26 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from issuance.clock import Clock
-from issuance.one_time.store import KEPT_LONGER_S, Claim, OneTimeUnavailableError, Outcome, check
+from issuance.one_time.store import KEPT_LONGER_S, Claim, OneTimeUnavailableError, Outcome, begun_later, check
 
 TIMEOUT_S: Final = 2.0
 MAX_CONNECTIONS: Final = 64
 _PREFIX: Final = "onecard"
 
 # Fields: v value, e end in Unix ms, l label, c claimant, p who put it. A put sent twice by a broken connection knows
-# itself by p; a slot names the key in it.
+# itself by p; a slot names the key in it. KEYS[2] holds the second in which this server's memory began.
 _PUT: Final = """
 local owner = redis.call('HGET', KEYS[1], 'p')
 if owner then return owner == ARGV[5] and 1 or 0 end
-if KEYS[2] then
-  local former = redis.call('GET', KEYS[2])
+redis.call('SET', KEYS[2], ARGV[7], 'NX')
+if ARGV[8] ~= '' and tonumber(ARGV[8]) < tonumber(redis.call('GET', KEYS[2])) then return -1 end
+if KEYS[3] then
+  local former = redis.call('GET', KEYS[3])
   if former and redis.call('HEXISTS', former, 'v') == 1 and redis.call('HEXISTS', former, 'c') == 0
     and tonumber(redis.call('HGET', former, 'e')) > tonumber(ARGV[6]) then
     redis.call('HSET', former, 'e', ARGV[6])
   end
-  redis.call('SET', KEYS[2], KEYS[1], 'PX', ARGV[4])
+  redis.call('SET', KEYS[3], KEYS[1], 'PX', ARGV[4])
 end
 redis.call('HSET', KEYS[1], 'v', ARGV[1], 'l', ARGV[2], 'e', ARGV[3], 'p', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
@@ -74,13 +76,19 @@ class RedisStore:
         self._put = self._redis.register_script(_PUT)
         self._claim = self._redis.register_script(_CLAIM)
 
-    async def put(self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "") -> bool:
+    async def put(
+        self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "", since: int | None = None
+    ) -> bool:
         check(key, value)
-        keys = [self._key(key)] + ([f"{self._space}:slot:{slot}"] if slot else [])
+        keys = [self._key(key), self._begun] + ([f"{self._space}:slot:{slot}"] if slot else [])
         now = self._now_ms()
         ends, kept_ms = now + round(ttl_s * 1000), round((ttl_s + KEPT_LONGER_S) * 1000)
         arguments: list[bytes | str | int] = [value, label, ends, kept_ms, secrets.token_bytes(8), now]
-        return bool(await self._run(self._put(keys=keys, args=arguments)))
+        arguments += [now // 1000, "" if since is None else since]
+        done = await self._run(self._put(keys=keys, args=arguments))
+        if done < 0:
+            raise begun_later()
+        return bool(done)
 
     async def claim(self, key: str, claimant: str, *, label: str = "") -> Claim:
         check(key)
@@ -92,10 +100,14 @@ class RedisStore:
         await self._run(self._redis.delete(self._key(key)))
 
     async def ping(self) -> None:
-        await self._run(cast("Awaitable[Any]", self._redis.ping()))
+        await self._run(cast("Awaitable[Any]", self._redis.set(self._begun, self._now_ms() // 1000, nx=True)))
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+    @property
+    def _begun(self) -> str:
+        return f"{self._space}:begun"
 
     def _key(self, key: str) -> str:
         return f"{self._space}:entry:{key}"

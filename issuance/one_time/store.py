@@ -51,10 +51,13 @@ class OneTimeStore(Protocol):
     Every method raises OneTimeUnavailableError.
     """
 
-    async def put(self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "") -> bool:
+    async def put(
+        self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "", since: int | None = None
+    ) -> bool:
         """Add an entry; False when there is one of this key, be it over.
 
-        A `slot` holds one entry: the one that was in it ends now, unless it is claimed.
+        A `slot` holds one entry: the one that was in it ends now, unless it is claimed. `since`, in Unix seconds: when
+        the store began later, as after a restart, it may have forgotten such a key and is unavailable for it.
         """
 
     async def claim(self, key: str, claimant: str, *, label: str = "") -> Claim:
@@ -67,6 +70,10 @@ class OneTimeStore(Protocol):
         """Whether it answers."""
 
     async def close(self) -> None: ...
+
+
+def begun_later() -> OneTimeUnavailableError:
+    return OneTimeUnavailableError("the one-time store has begun anew and does not remember that long")
 
 
 def check(key: str, value: bytes = b"") -> None:

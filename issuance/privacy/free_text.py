@@ -1,6 +1,6 @@
 """What people type as a reason or a note rests in plain and is read by many: numbers of persons in it are masked first.
 
-A name in a sentence cannot be told from other words; forms say that none belongs there.
+A name in a sentence cannot be told from other words: clerks must write none.
 """
 
 from __future__ import annotations

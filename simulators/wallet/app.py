@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from onecard_ui import mount_static
-from simulators.wallet import acts, cards, codes, family, guard, records
+from simulators.wallet import acts, cards, codes, family, guard, log_ins, records
 from simulators.wallet.channel import NoLinkError, Refused
-from simulators.wallet.page import HERE, Refusal, page_of
+from simulators.wallet.page import HERE, Refusal, page_of, phone_path
+from simulators.wallet.phone import PhoneFileError
 from simulators.wallet.settings import WalletSettings
 
 
@@ -21,10 +22,11 @@ def create_app(settings: WalletSettings) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.settings = settings
     guard.install(app)
-    for module in (codes, cards, records, family, acts):
+    for module in (codes, log_ins, cards, records, family, acts):
         app.include_router(module.router)
     app.add_exception_handler(NoLinkError, _on_no_link)
     app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(PhoneFileError, _on_spoilt)
     app.add_exception_handler(RequestValidationError, _on_missing)
     app.add_exception_handler(HTTPException, _on_missing)
     mount_static(app, HERE / "static")
@@ -35,6 +37,15 @@ async def _on_no_link(request: Request, _error: Exception) -> Response:
     if request.url.path == codes.NEXT:
         return JSONResponse({"go": "/apply"}, 401)
     return page_of(request).go("/apply")
+
+
+async def _on_spoilt(request: Request, _error: Exception) -> Response:
+    """The file is put aside, and this phone starts as a new one."""
+    path = phone_path(request)
+    path.replace(path.with_suffix(".spoilt"))
+    if request.url.path == codes.NEXT:
+        return JSONResponse({"go": "/welcome?said=apply.said_spoilt"}, 401)
+    return page_of(request).go("/welcome", said="apply.said_spoilt")
 
 
 async def _on_refused(request: Request, error: Exception) -> Response:

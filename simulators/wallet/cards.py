@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
-from simulators.wallet.channel import Refused
+from simulators.wallet.channel import Refused, demand_digits
 from simulators.wallet.page import Page, PageOf
 
 router = APIRouter()
@@ -51,6 +51,8 @@ async def change_password(page: PageOf, old: Secret, password: Secret, again: Se
     if password != again:
         return _differ(page, "password.html", {}, here="card")
     try:
+        demand_digits(old)
+        demand_digits(password)
         await page.channel.put("/password", {"old_password": old, "new_password": password}, key)
     except Refused as refusal:
         return page.draw("password.html", refusal=refusal, form={}, here="card")
@@ -77,6 +79,7 @@ async def reset_password(
         "new_password": password,
     }
     try:
+        demand_digits(password)
         await page.channel.post("/password/reset", claim, key)
     except Refused as refusal:
         return page.draw("reset.html", refusal=refusal, form=form, here="card")

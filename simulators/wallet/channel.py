@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -18,6 +19,14 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 UNREACHABLE = "SERVICE_UNREACHABLE"
 NO_RIGHT = "TRANSIT_ISSUER_MISSING"
 """Nobody lets phones of this region make transit codes."""
+_SIX_DIGITS = re.compile(r"[0-9]{6}")
+_PASSWORD_FORM = {
+    "code": "INPUT_INVALID",
+    "title": "密码是 6 位数字",
+    "title_en": "The password has six digits",
+    "remedy_zh": "只用数字键，输满 6 位再试。",
+    "remedy_en": "Use the digits only, enter all six and try again.",
+}
 
 
 class NoLinkError(Exception):
@@ -49,6 +58,12 @@ class Refused(Exception):
         return "\n".join(words) or str(self.problem.get(f"remedy_{language}", ""))
 
 
+def demand_digits(password: str) -> None:
+    """Raises Refused, before anything is sent and a try is spent."""
+    if not _SIX_DIGITS.fullmatch(password):
+        raise Refused(_PASSWORD_FORM)
+
+
 @dataclass(slots=True)
 class Channel:
     """One phone at the centre. `http` signs as the wallet client `name`.
@@ -65,6 +80,7 @@ class Channel:
 
     async def sign_up(self, name: str, number: str, card_number: str, password: str, key: str) -> dict[str, Any]:
         """A new key and the electronic card linked to it: the first time, on another channel, or on a new phone."""
+        demand_digits(password)
         private, public = new_key()
         body = {
             "name": name,
@@ -83,6 +99,7 @@ class Channel:
 
     async def password_given(self, password: str, purpose: str) -> str:
         """One-time proof that the holder has just given the password for this."""
+        demand_digits(password)
         body = {"password": password, "purpose": purpose}
         return str((await self.post("/password-checks", body))["busi_seq"])
 
@@ -115,6 +132,21 @@ class Channel:
         body = {"signature": sign_text(self.link.private_key, request["text"]), "busi_seq": busi_seq}
         await self.post(f"/consent-requests/{request['id']}/approve", body, key)
 
+    # -- log-ins ------------------------------------------------------------------------------------------------------
+
+    async def scan(self, code: str) -> dict[str, Any]:
+        """Who asks for a log-in, from where and for what; from now on it is this phone's."""
+        asked: dict[str, Any] = await self.post("/log-ins", {"code": code})
+        return asked
+
+    async def log_in(self, asked: dict[str, Any], number: int, password: str, key: str) -> dict[str, Any]:
+        """Sign what was shown, and the number that the person chose."""
+        busi_seq = await self.password_given(password, "login")
+        signature = sign_text(self.link.private_key, f"{asked['text']}{number}")
+        body = {"number": number, "signature": signature, "busi_seq": busi_seq}
+        done: dict[str, Any] = await self.post(f"/log-ins/{asked['id']}/approve", body, key)
+        return done
+
     # -- requests -----------------------------------------------------------------------------------------------------
 
     @property
@@ -135,7 +167,11 @@ class Channel:
 
     async def _of_card(self, method: str, path: str, body: dict[str, Any] | None, key: str) -> Any:
         link = self.link
-        return await self._send(method, f"/v1/ecards/{link.ecard_no}{path}", body, key, link.private_key, link.sign_no)
+        path = f"/v1/ecards/{link.ecard_no}{path}"
+        answer = await self._send(method, path, body, key, link.private_key, link.sign_no)
+        if isinstance(answer, dict) and answer.get("usable") is False:
+            self.phone.drop_transit()
+        return answer
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None, key: str, private: bytes, sign_no: str

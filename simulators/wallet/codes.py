@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from onecard_ui.code_picture import picture_of
 from simulators.wallet.channel import NO_RIGHT, UNREACHABLE, Refused
+from simulators.wallet.log_ins import code_in
 from simulators.wallet.page import Page, PageOf
 
 router = APIRouter()
@@ -135,6 +136,8 @@ async def scanned(
     content = text.strip()[:MAX_SCANNED]
     if not content and picture is not None and picture.size:
         content = _read(await picture.read())
+    if code := code_in(content):
+        return page.go(f"/log-ins/{(await page.channel.scan(code))['id']}")
     return page.draw("scan.html", found=_kind(content), text=content, here="scan")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from typing import Annotated, Final
 
 from fastapi import APIRouter, File, Form, UploadFile
@@ -14,6 +15,9 @@ from simulators.wallet.page import PageOf
 router = APIRouter()
 RELATIONS: Final = ("parent", "child", "spouse", "other")
 LIVE: Final = ("asked", "active")
+PORTRAIT: Final = (358, 441)
+MAX_PORTRAIT: Final = 40_000
+MAX_PIXELS: Final = 60_000_000
 Entry = Annotated[str, Form(max_length=64)]
 
 
@@ -47,7 +51,7 @@ async def add(
         "number": number.strip().upper(),
         "card_number": card_number.strip().upper(),
     }
-    photo = await portrait.read() if portrait is not None and portrait.size else b""
+    photo = portrait_of(await portrait.read()) if portrait is not None and portrait.size else b""
     body = {
         "relation": relation,
         "name": form["name"],
@@ -60,3 +64,26 @@ async def add(
     except Refused as refusal:
         return page.draw("family_add.html", form=form, relations=RELATIONS, refusal=refusal, here="code")
     return page.go("/family", said="family.said_added")
+
+
+def portrait_of(file: bytes) -> bytes:
+    """A photo as the telephone took it, cut and made as small as a card's portrait; what is no picture goes as it is,
+    and the centre says so."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(file)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                return file[:MAX_PORTRAIT]
+            if opened.size == PORTRAIT and len(file) <= MAX_PORTRAIT:
+                return file
+            upright = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return file[:MAX_PORTRAIT]
+    picture = ImageOps.fit(upright, PORTRAIT)
+    for quality in range(95, 20, -5):
+        out = io.BytesIO()
+        picture.save(out, "JPEG", quality=quality, dpi=(350, 350))
+        if out.tell() <= MAX_PORTRAIT:
+            break
+    return out.getvalue()

@@ -9,10 +9,11 @@ from typing import Final
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from simulators.wallet.page import phone_id, remember
+from simulators.wallet.page import page_of, phone_id, remember
 
 HOSTS: Final = ("127.0.0.1", "localhost")
-MAX_BODY: Final = 4 * 2**20
+MAX_BODY: Final = 20 * 2**20
+"""A photo as telephones take it."""
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -30,7 +31,7 @@ def install(app: FastAPI) -> None:
         if problem := _stranger(request):
             return PlainTextResponse(problem, 403)
         request.state.phone = phone_id(request) or secrets.token_hex(16)
-        response = await call_next(request)
+        response = _too_big(request) if _is_too_big(request) else await call_next(request)
         remember(request, response)
         for name, value in _HEADERS.items():
             response.headers[name] = value
@@ -46,5 +47,15 @@ def _stranger(request: Request) -> str:
         return ""
     if request.headers.get("origin") != f"{request.url.scheme}://{request.url.netloc}":
         return "this form is of another site"
+    return ""
+
+
+def _is_too_big(request: Request) -> bool:
     length = request.headers.get("content-length", "")
-    return "" if length.isdecimal() and int(length) <= MAX_BODY else "this is too much"
+    return request.method == "POST" and not (length.isdecimal() and int(length) <= MAX_BODY)
+
+
+def _too_big(request: Request) -> Response:
+    response = page_of(request).draw("too_big.html")
+    response.status_code = 413
+    return response

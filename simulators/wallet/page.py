@@ -117,6 +117,11 @@ def phone_id(request: Request) -> str:
     return given if _PHONE_ID.fullmatch(given) else ""
 
 
+def phone_path(request: Request) -> Path:
+    settings: WalletSettings = request.app.state.settings
+    return settings.folder / f"{request.state.phone}.json"
+
+
 def page_of(request: Request) -> Page:
     settings: WalletSettings = request.app.state.settings
     wanted = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
@@ -124,7 +129,7 @@ def page_of(request: Request) -> Page:
     return Page(
         request,
         settings,
-        Phone.open(settings.folder / f"{request.state.phone}.json"),
+        Phone.open(phone_path(request)),
         "en" if wanted == "en" else "zh",
         "large" if is_large else "normal",
     )

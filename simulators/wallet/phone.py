@@ -23,9 +23,12 @@ _NONCE_BYTES = 16  # 22 characters of base64url
 
 
 class PhoneFileError(Exception):
-    """The file is not one of a phone."""
+    """The file is not one of a phone: its keys are gone, and the holder signs again."""
 
     failure: ClassVar[str] = "KEY_STORE_CORRUPT"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: 不是手机的文件，删除后重新申领 / no file of a phone; delete it and apply again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,12 @@ class Phone:
         except FileNotFoundError:
             return cls(path)
         except ValueError:
-            raise PhoneFileError(f"{path.name} is not a phone's file") from None
+            raise PhoneFileError(path) from None
         try:
             link = Link(**_with_bytes(kept["link"], "private_key")) if kept["link"] else None
             transit = TransitRight(**_with_bytes(kept["transit"], "authorisation")) if kept["transit"] else None
         except (KeyError, TypeError, ValueError):
-            raise PhoneFileError(f"{path.name} is not a phone's file") from None
+            raise PhoneFileError(path) from None
         return cls(path, link, transit)
 
     def save(self) -> None:
@@ -83,6 +86,12 @@ class Phone:
         """From now on this electronic card; what was signed for the former key is forgotten."""
         self.link, self.transit = link, None
         self.save()
+
+    def drop_transit(self) -> None:
+        """A card that cannot be used makes no codes for gates either, though the right would still live."""
+        if self.transit is not None:
+            self.transit = None
+            self.save()
 
     def forget(self) -> None:
         self.link = self.transit = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from cardlib.client_auth import (
@@ -197,6 +199,50 @@ def test_every_changed_character_of_the_signed_part_is_refused(data: st.DataObje
         return
     with pytest.raises(ClientAuthError):
         verify_assertion(changed, KEY.public_jwk(), *REQUEST, now=NOW)
+
+
+def _text(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+_HEADER = st.one_of(
+    st.just('{"alg":"Ed25519"}'),
+    st.sampled_from(['{"alg":"EdDSA"}', '{"alg":"none"}', '{"alg":"HS256"}', '["alg"]', '{"typ":"JWT"}', '"Ed25519"']),
+    st.builds(
+        lambda more: json.dumps({"alg": "Ed25519"} | more),
+        st.dictionaries(
+            st.sampled_from(["typ", "kid", "crit", "b64", "jku", "jwk", "x5c", "alg"]), st.text(max_size=5)
+        ),
+    ),
+)
+_CLAIMS = st.one_of(
+    st.just(json.dumps(jwt.decode(KEY.assertion(*REQUEST, now=NOW), KEY._key, algorithms=["Ed25519"]).claims)),
+    st.sampled_from(["[]", "null", "{", '{"iss":"terminal-1"}', "\ufeff{}", "[" * 900]),
+)
+
+
+@settings(max_examples=100)
+@given(header=_HEADER, claims=_CLAIMS, tail=st.sampled_from(["", "=", "A", "."]), ascii_=st.booleans())
+def test_what_is_accepted_a_library_for_jwt_accepts_too(header: str, claims: str, tail: str, ascii_: bool) -> None:
+    """Signed by the registered key all of them; only what says so in the one way we know is taken."""
+    signed = f"{_text(header.encode('utf-8' if ascii_ else 'utf-16'))}.{_text(claims.encode())}"
+    token = f"{signed}.{_text(KEY._key.private_key.sign(signed.encode()))}{tail}"
+    try:
+        verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW)
+    except ClientAuthError:
+        is_ours = False
+    else:
+        is_ours = True
+    try:
+        jwt.decode(token, KEY._key, algorithms=["Ed25519"])
+    except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
+        assert not is_ours
+    assert is_ours == (claims.startswith('{"iss"') and "jti" in claims and not tail and ascii_ and _is_known(header))
+
+
+def _is_known(header: str) -> bool:
+    read = json.loads(header)
+    return isinstance(read, dict) and read.get("alg") == "Ed25519" and set(read) <= {"alg", "typ", "kid"}
 
 
 def test_key_file_round_trip(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ import issuance.consents.endpoints
 import issuance.ecards.endpoints
 import issuance.ecards.family_endpoints
 import issuance.hsm_route.endpoints
+import issuance.login.endpoints
+import issuance.login.operator_endpoints
 import issuance.newborns.endpoints
 import issuance.operations
 import issuance.outbox.endpoints
@@ -78,6 +80,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     issuance.transit_codes.endpoints.router,
     issuance.ecards.family_endpoints.router,
     issuance.hsm_route.endpoints.router,
+    issuance.login.endpoints.router,
+    issuance.login.operator_endpoints.router,
     issuance.newborns.endpoints.router,
     issuance.photos.endpoints.router,
     issuance.privacy.endpoints.router,
@@ -198,7 +202,8 @@ def test_every_path_of_the_services_is_told() -> None:
     agent = {path.replace("{name:path}", "{name}") for path in agent}
     centre = {route.path for router in _ROUTERS for route in router.routes}  # type: ignore[attr-defined]
     assert sorted(path for path in agent if path not in TEXTS["agent.md"]) == []
-    assert sorted(path for path in centre if path not in TEXTS["issuance.md"] + TEXTS["ecard.md"]) == []
+    told = TEXTS["issuance.md"] + TEXTS["ecard.md"] + TEXTS["login.md"]
+    assert sorted(path for path in centre if path not in told) == []
 
 
 def test_every_persona_is_told_and_no_other() -> None:

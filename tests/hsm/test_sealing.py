@@ -21,10 +21,12 @@ DES_KEY = SoftKey(ENGINE, Algorithm.TDES, bytes(range(16)))
 @settings(max_examples=60, deadline=None)
 @given(message=st.binary(max_size=70))
 def test_cmac_equals_other_code(message: bytes) -> None:
-    assert sealing.cmac(SM4_KEY, message) == ENGINE.sm4_cmac(SM4_KEY.value, message)
+    whole = [message, message[:16]]
+    assert sealing.composed_cmacs(SM4_KEY, whole) == SM4_KEY.cmacs(whole)
+    assert SM4_KEY.cmacs([message]) == [ENGINE.sm4_cmac(SM4_KEY.value, message)]
     other = CMAC(TripleDES(DES_KEY.value + DES_KEY.value[:8]))
     other.update(message)
-    assert sealing.cmac(DES_KEY, message) == other.finalize()
+    assert DES_KEY.cmacs([message]) == [other.finalize()]
 
 
 def test_derived_keys_follow_sp_800_108() -> None:

@@ -49,6 +49,7 @@ TESTED_THERE = {
     *(f"GET /v1/{name}" for name in ("alerts", "alerts/{alert_id}", "charts/{name}.svg", "queues", "queues/{queue}")),
     *(f"GET /v1/{name}" for name in ("statistics", "statistics/export", "statistics/stock")),  # see test_supervision
     "POST /v1/alerts/{alert_id}/acknowledge",
+    "POST /v1/relying-parties/{client_id}/suspend",  # see relying_parties/test_attacks
 }
 
 
@@ -121,6 +122,7 @@ def _by_region() -> dict[str, dict[str, Any]]:
         "POST /v1/offices": {"kind": "region", "region": REGION, "name_zh": "n"},
         "POST /v1/production/batches": {"region": REGION},
         "POST /v1/clients": client,
+        "POST /v1/relying-parties": {"id": "p", "name": "n", "region": REGION, "redirect_uris": ["https://a.example/"]},
         "POST /v1/bank/reconciliations": {},
         "POST /v1/hsm/pin-commands": {"card": pin_card, "step": f"03|STK|{'A1' * 8}|8424000004||"},
     }
@@ -211,6 +213,7 @@ LISTS = {
     "GET /v1/offices",
     "GET /v1/outbox",
     "GET /v1/production/batches",
+    "GET /v1/relying-parties",
     "GET /v1/stock",
     *(f"GET /v1/stock/{name}" for name in ("places", "transfers", "movements", "balance")),
 }

@@ -199,6 +199,7 @@ MAY_SERVE_EVERYWHERE = {
     "clients/service.py",
     "codes/ledger.py",
     "identity/service.py",
+    "login/unit.py",
     "outbox/delivery.py",
     "privacy/reseal.py",
     "production/jobs.py",

@@ -74,11 +74,20 @@ def test_a_manipulated_database_is_told(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["prove"], ["prove", "3", "--since", "5"], ["prove", "99"], ["verify", "--heads", "no"]]
+    "words",
+    [
+        ["prove"],
+        ["prove", "3", "--since", "5"],
+        ["prove", "99"],
+        ["prove", "3", "--out", "no/such/folder.json"],
+        ["verify", "--heads", "no"],
+        ["export", "no/such/folder.jsonl"],
+    ],
 )
 def test_what_cannot_be_done_is_explained(home: Home, words: list[str]) -> None:
     result = run("audit", *words)
     assert (result.exit_code, "办法" in result.output, "Traceback" in result.output) == (1, True, False)
+    assert "[INTERNAL]" not in result.output
 
 
 def test_personal_data_from_the_command_line(home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,46 @@ def test_lists_say_both_sides(run: Callable[..., Any]) -> None:
     changed = run("password", given="482915\n730264\n")
     assert changed.exit_code == 0
     assert ASKED[-1] == ("PUT", "/password", {"old_password": "482915", "new_password": "730264"})
+
+
+CLAIM = ("--name", "测试甲", "--number", "1", "--card-number", "A1")
+
+
+def test_a_forgotten_password_is_reset(run: Callable[..., Any]) -> None:
+    assert run("reset", *CLAIM, given="730264\n").exit_code == 0
+    said = {"name": "测试甲", "social_security_number": "1", "card_number": "A1", "new_password": "730264"}
+    assert [("POST", "/password/reset", said)] == ASKED
+
+
+@pytest.mark.parametrize("words", [("reset", *CLAIM), ("apply", *CLAIM), ("level",), ("password",)])
+def test_what_is_not_six_digits_is_not_sent(run: Callable[..., Any], words: tuple[str, ...]) -> None:
+    refused = run(*words, given="48291\n48291\n")
+    assert (refused.exit_code, "[INPUT_INVALID]" in refused.stderr, "输满 6 位" in refused.stderr) == (1, True, True)
+    assert ASKED == []
+
+
+def test_a_place_that_cannot_be_written_is_said(run: Callable[..., Any], tmp_path: Path) -> None:
+    refused = run("code", "--png", str(tmp_path / "none" / "code.png"))
+    assert (refused.exit_code, "No such file" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("role", "number", "status"),
+    [
+        ("wallet", "1100000001", 0),
+        ("wallet", "11", 1),
+        ("wallet", "１１０００００００１", 1),
+        ("terminal", "1100000001", 1),
+    ],
+)
+def test_a_channel_number_is_a_wallets(run: Callable[..., Any], role: str, number: str, status: int) -> None:
+    words = ["issuance", "register", "city-app", "--role", role, "--name", "城市通", "--channel-no", number]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, "pydantic" in done.stderr) == (status, False), done.stderr
+
+
+def test_a_taken_port_is_said(run: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = CliRunner().invoke(app, ["sim", "wallet", "--port", str(port)])
+    assert (refused.exit_code, "[INPUT_INVALID]" in refused.stderr, f":{port}" in refused.stderr) == (1, True, True)

@@ -88,7 +88,11 @@ if (!isPayment) {
   });
 }
 document.addEventListener("pointerdown", () => { shownAt = Date.now(); });
-document.addEventListener("visibilitychange", tick);
+// Another window of this phone may have made a newer code meanwhile, which ended this one.
+document.addEventListener("visibilitychange", () => {
+  tick();
+  if (!document.hidden && !isPayment && !("hidden" in box.dataset)) renew();
+});
 const [loaded] = performance.getEntriesByType("navigation");
 begin(Number(box.dataset.seconds), Date.now() - (loaded ? performance.now() - loaded.requestStart : 0));
 setInterval(tick, 1000);

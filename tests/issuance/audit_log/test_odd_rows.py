@@ -1,4 +1,4 @@
-"""Rows that no program of ours would write: other types, other places, what waits. Each is named, none stops a check."""
+"""Rows that no program of ours writes: other types, other places, what waits. Each is named, none stops a check."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ ODD = {
     "a time that is bytes": ("UPDATE audit_heads SET at = CAST(at AS BLOB) WHERE size = 8", "head_signature", 7),
     "a version that is a word": ("UPDATE audit_heads SET key_version = 'x' WHERE size = 8", "head_key", 7),
     "a head of no size": (
-        "INSERT INTO audit_heads SELECT -3, centre, root, at, key_version, frontier, signature FROM audit_heads LIMIT 1",
+        "INSERT INTO audit_heads SELECT -3, centre, root, at, key_version, frontier, signature"
+        " FROM audit_heads WHERE size = 8",
         "head_signature",
         -4,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -182,6 +183,20 @@ async def test_redis_down_accepts_nothing(centre: Centre, with_redis: RedisServe
     refused(await scan(centre, code), "CODE_UNKNOWN", 404)
     ok(await scan(centre, (await show(redis_phone))["code"]))
     assert centre.store.sql("SELECT count(*) FROM audit_entries WHERE outcome = 'ONE_TIME_UNAVAILABLE'")[0][0] >= 1
+
+
+async def test_an_emptied_redis_does_not_take_a_proof_again(
+    centre: Centre, with_redis: RedisServer, redis_phone: Phone
+) -> None:
+    """Neither does a process that keeps its entries itself and was started again."""
+    url, body = redis_phone.path("codes"), {"scene": "identity"}
+    proof = redis_phone.proof("POST", url, json.dumps(body).encode())
+    ok(await redis_phone.post("codes", body, proof=proof), 201)
+    for forget in (with_redis.empty, centre.restart):
+        centre.clock.advance(5)
+        forget()
+        refused(await redis_phone.post("codes", body, proof=proof), "ONE_TIME_UNAVAILABLE", 503)
+        ok(await redis_phone.post("codes", body), 201)
 
 
 async def test_a_redis_set_back_does_not_have_a_code_accepted_again(

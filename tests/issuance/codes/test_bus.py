@@ -99,6 +99,13 @@ async def test_plain_as_the_field_has_it(centre: Centre, phone: Phone, busi_type
     assert ok(await phone.get("uses"))["items"][0]["act"] == f"field.{busi_type}"
 
 
+async def test_the_level_without_an_account_is_one(centre: Centre, phone: Phone) -> None:
+    """As after a replacement, until the new account is open."""
+    centre.store.sql("UPDATE card_accounts SET state = 'closed'")
+    body = {"qrCode": (await show(phone))["code"], "busiType": "01"}
+    assert ok(await centre.as_("verifier").post("/ecard/v1/qrcode/valid", json=body))["result"]["signLevel"] == "1"
+
+
 async def test_plain_without_registration(centre: Centre, phone: Phone) -> None:
     """Masked, no number; and a caller that is none gets a problem, not an answer."""
     body = {"qrCode": (await show(phone))["code"], "busiType": "01"}

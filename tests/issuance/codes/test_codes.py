@@ -16,7 +16,7 @@ from issuance.codes.schemas import Scene
 from issuance.consents.catalogue import ITEMS_OF_SCENE, SHOWN_IN_SCENE
 from tests.issuance.codes.stand import scan, show
 from tests.issuance.conftest import Centre, both_engines, ok, refused
-from tests.issuance.phone import Phone, signed_phone
+from tests.issuance.phone import Phone
 from tests.issuance.redis_server import RedisServer
 
 
@@ -133,29 +133,6 @@ async def test_payment_needs_the_password_and_level_2(centre: Centre, phone: Pho
     centre.store.sql("UPDATE card_accounts SET state = 'frozen'")
     proof = await phone.busi_seq("payment")
     refused(await phone.post("codes", {"scene": "payment", "busi_seq": proof}), "ECARD_LEVEL", 403)
-
-
-async def test_a_family_member_is_shown_for_identity_only(centre: Centre) -> None:
-    await centre.stock(blanks=2, numbers=2)
-    parent, child = await signed_phone(centre), await signed_phone(centre, 2)
-    family = "f" * 32
-    centre.store.sql(
-        "INSERT INTO ecard_family (id, ecard_no, member_no, relation, state, asked_at, answered_at)"
-        " VALUES (:id, :own, :other, 'parent', 'active', :at, :at)",
-        id=family,
-        own=parent.ecard_no,
-        other=child.ecard_no,
-        at="2026-01-05 00:00:00.000000",
-    )
-    refused(await parent.post("codes", {"scene": "payment", "member": family}), "INPUT_INVALID", 400)
-    refused(await parent.post("codes", {"scene": "identity", "member": "0" * 32}), "NOT_FOUND", 404)
-    shown = (await show(parent, member=family))["code"]
-    assert ok(await scan(centre, shown))["ecard_no"] == child.ecard_no
-    later = (await show(parent, member=family))["code"]
-    centre.store.sql("UPDATE ecard_family SET state = 'ended'")
-    refused(await scan(centre, later), "ECARD_UNLINKED", 403)
-    uses = ok(await child.get("uses"))["items"]
-    assert [use["is_this_phone"] for use in uses] == [False], "the member sees who showed it"
 
 
 async def test_the_holder_sees_the_uses(centre: Centre, phone: Phone) -> None:

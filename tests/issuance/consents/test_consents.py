@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from issuance.consents.repository import ConsentRepository
+from issuance.consents.text import is_plain, plain
 from issuance.privacy.retention import forget
 from issuance.unit import system_unit
 from tests.issuance.conftest import Centre, application, both_engines, ok, refused
@@ -144,6 +147,23 @@ async def test_the_same_request_again_is_one_request(consents: Consents) -> None
     body = {"busi_seq": "x"}
     refused(await consents.approve(first["id"], text=text, key="approve-once", **body), "IDEMPOTENCY_CONFLICT", 409)
     assert given["state"] == "live"
+
+
+async def test_who_has_a_consent_asks_for_one_more_at_a_time(consents: Consents) -> None:
+    """Without the holder being there: nobody fills the places that are for others."""
+    await consents.granted("clinic")
+    known = {"ecard_no": consents.phone.ecard_no}
+    ok(await consents.ask("clinic", **known), 201)
+    refused(await consents.ask("clinic", **known), "CONSENT_LIMITED", 429)
+    ok(await consents.ask("clinic"), 201)
+    ok(await consents.ask(), 201)
+
+
+@pytest.mark.parametrize("blank", ["\u3164", "\u2800", "\u115f", "\uffa0", "\u034f"])
+def test_characters_that_show_nothing_are_not_plain(blank: str) -> None:
+    assert not is_plain(blank)
+    assert not is_plain(f"预约{blank}挂号")
+    assert plain(f"示例{blank}医院") == "示例 医院"
 
 
 async def test_a_request_waits_ten_minutes_and_few_wait_at_once(consents: Consents) -> None:

@@ -9,6 +9,7 @@ import pytest
 from issuance.console.slips import Line, slip
 from tests.issuance.conftest import Centre, application
 from tests.issuance.console.conftest import Browser, Console
+from tests.issuance.phone import Phone
 
 NAME = application(1)["person"]["name"]
 NUMBER = application(1)["person"]["social_security_number"]
@@ -52,6 +53,15 @@ async def test_the_counter_finds_the_card_in_the_reader(console: Console, card: 
     await browser.get("/console/counter")
     await browser.post("/console/counter", card_number="A99999990")
     assert browser.status in (400, 404)
+
+
+async def test_the_phones_of_a_card(console: Console, centre: Centre, card: dict[str, str]) -> None:
+    browser = await console.log_in("caiji")
+    await browser.get(card["path"])
+    assert "还没有签发到手机" in browser.words
+    await Phone(centre).sign_up(1, card["number"])
+    await browser.get(card["path"])
+    assert "已绑定" in browser.words
 
 
 async def test_lost_replaced_and_made_again(console: Console, card: dict[str, str]) -> None:

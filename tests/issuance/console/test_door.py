@@ -20,7 +20,7 @@ from issuance.offices.models import OfficeRow
 from issuance.unit import system_unit
 from onecard_ui import HERE as KIT
 from tests.issuance.conftest import Centre
-from tests.issuance.console.conftest import ORIGIN, Console
+from tests.issuance.console.conftest import ORIGIN, Console, hidden_fields
 
 OPEN = {("GET", "/login"), ("POST", "/login")}
 
@@ -128,6 +128,22 @@ async def test_every_address_wants_a_session_and_every_form_its_token(console: C
         if method == "POST":
             response = await clerk.http.post(address, headers={"Accept": "application/json"})
             assert (response.status_code, response.json()["code"]) == (403, "CSRF_REFUSED"), path
+
+
+async def test_the_counter_says_that_it_needs_its_script(console: Console) -> None:
+    browser = await console.log_in("caiji")
+    assert (
+        "浏览器没有运行脚本"
+        in (await browser.get("/console/counter")).partition("<noscript>")[2].partition("</noscript>")[0]
+    )
+
+
+async def test_the_token_is_looked_for_in_no_form_but_a_posts(console: Console) -> None:
+    """The body of a PUT is the part of a file, whatever it says it is."""
+    browser = await console.log_in("kuguan")
+    form = {"csrf": hidden_fields(browser.text)["csrf"]}
+    response = await browser.http.put(f"/console/batches/files/{'0' * 32}/parts/0", data=form)
+    assert response.status_code == 403
 
 
 async def test_another_site_cannot_log_anybody_in(console: Console) -> None:

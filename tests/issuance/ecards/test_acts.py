@@ -172,7 +172,7 @@ async def test_cancelling_ends_it(owned: Owned) -> None:
     assert await _shown(owned.phone) == (False, "ecard_cancelled", "cancelled", "9")
     assert owned.stand.centre.store.sql("SELECT password_hash FROM ecards") == [(None,)]
     check: dict[str, Any] = {"password": owned.phone.password, "purpose": "authorise"}
-    refused(await owned.phone.post("password-checks", check), "ECARD_PASSWORD_WRONG", 403)
+    assert refused(await owned.phone.post("password-checks", check), "ECARD_NOT_USABLE", 409), "the right one, too"
 
 
 @both_engines

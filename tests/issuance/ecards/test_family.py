@@ -27,7 +27,7 @@ CHILD = {"social_security_number": citizen_number("99010020180601003"), "name": 
 PORTRAIT = base64.b64encode(Portrait().jpeg()).decode()
 
 
-async def _card(centre: Centre, serial: int, **change: Any) -> str:
+async def issued(centre: Centre, serial: int, **change: Any) -> str:
     await centre.stock(serial, serial)
     application_id = ok(await centre.apply(serial, **change), 201)["id"]
     outcome = await centre.run(ok(await centre.start(application_id, atr(serial)), 201))
@@ -40,7 +40,7 @@ async def phones(centre: Centre) -> list[Phone]:
     found = []
     for serial in (1, 2, 3):
         phone = Phone(centre)
-        await phone.sign_up(serial, await _card(centre, serial))
+        await phone.sign_up(serial, await issued(centre, serial))
         found.append(phone)
     return found
 
@@ -139,7 +139,7 @@ async def test_places(phones: list[Phone]) -> None:
 # -- children ---------------------------------------------------------------------------------------------------------
 
 
-def _guardian(serial: int) -> dict[str, str]:
+def guardian(serial: int) -> dict[str, str]:
     person = application(serial)["person"]
     number, name = person["social_security_number"], person["name"]
     return {"name": name, "social_security_number": number, "relation": "other", "telephone": "13900000000"}
@@ -148,7 +148,7 @@ def _guardian(serial: int) -> dict[str, str]:
 @pytest.fixture
 async def child(phones: list[Phone]) -> dict[str, str]:
     """Whose recorded guardian is the first person."""
-    number = await _card(phones[0].centre, 4, person=CHILD, guardian=_guardian(1))
+    number = await issued(phones[0].centre, 4, person=CHILD, guardian=guardian(1))
     return {"relation": "child", "card_number": number} | {n: CHILD[n] for n in ("name", "social_security_number")}
 
 
@@ -177,15 +177,18 @@ async def test_the_guardian_adds_a_child(phones: list[Phone], child: dict[str, s
 async def test_a_child_that_has_come_of_age_agrees(phones: list[Phone], child: dict[str, str]) -> None:
     one = phones[0]
     added = ok(await _add(one, child, portrait=PORTRAIT), 201)
-    one.centre.clock.now = datetime(2034, 6, 1, 1, tzinfo=UTC)
-    with pytest.raises(ProblemError, match="member_of_age"):
-        await _member(one, added["id"])
+    one.centre.clock.advance(60)
     grown = Phone(one.centre)
     person = {n: child[n] for n in ("name", "social_security_number", "card_number")}
     signed = ok(
         await grown.post("/v1/ecards", person | {"public_key": grown.public_key.hex(), "password": grown.password}), 201
     )
     grown.ecard_no, grown.sign_no = signed["ecard_no"], signed["sign_no"]
+    early = await grown.act(f"family-requests/{added['id']}/confirm", "family")
+    assert refused(early, "CONFLICT", 409), "a child's word is none"
+    one.centre.clock.now = datetime(2034, 6, 1, 1, tzinfo=UTC)
+    with pytest.raises(ProblemError, match="member_of_age"):
+        await _member(one, added["id"])
     (request,) = ok(await grown.get("family-requests"))["items"]
     ok(await grown.act(f"family-requests/{request['id']}/confirm", "family"))
     assert await _member(one, added["id"]) == grown.ecard_no

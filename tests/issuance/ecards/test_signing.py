@@ -107,6 +107,8 @@ async def test_so_many_signings_a_minute(centre: Centre) -> None:
     for phone in phones:
         refused(await phone.ask_to_sign(1, number), "REQUEST_LIMIT", 429)
     refused(await phones[0].ask_to_sign(2, number), "REQUEST_LIMIT", 429)
+    for written in (number.lower(), f"{number[:4]}-{number[4:]}"):
+        refused(await phones[0].ask_to_sign(3, written), "REQUEST_LIMIT", 429)
     centre.clock.advance(60)
     ok(await phones[1].ask_to_sign(1, number), 201)
 

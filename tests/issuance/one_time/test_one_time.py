@@ -224,3 +224,16 @@ async def test_entries_leave_redis_by_its_own_clock(redis_server: RedisServer, c
     for key in ("onecard:expiry:entry:k", "onecard:expiry:slot:s"):
         assert 650 < await redis.ttl(key) <= 660
     await store.close()
+
+
+@both_stores
+async def test_what_the_store_cannot_remember_is_not_new(one_time: OneTimeStore, clock: Clock) -> None:
+    """It began at the first use: a key made before that may have been put into the store of before."""
+    at = int(clock().timestamp())
+    await one_time.ping()
+    clock.advance(5)
+    assert await one_time.put("k", b"", 60, since=at)
+    assert not await one_time.put("k", b"", 60, since=at)
+    with pytest.raises(OneTimeUnavailableError):
+        await one_time.put("older", b"", 60, since=at - 1)
+    assert await one_time.put("older", b"", 60)

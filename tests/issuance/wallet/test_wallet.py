@@ -131,16 +131,6 @@ def open_account(centre: Centre) -> None:
     )
 
 
-@pytest.fixture
-async def wallet(centre: Centre, tmp_path: Path) -> AsyncIterator[Wallet]:
-    await centre.stock(2, 2)
-    await centre.issue(1)
-    made = Wallet(centre, tmp_path / "phones", [])
-    yield made
-    for http in made.open:
-        await http.aclose()
-
-
 async def test_a_code_is_shown_and_accepted_once(wallet: Wallet) -> None:
     screen = await wallet.signed()
     code = screen.code

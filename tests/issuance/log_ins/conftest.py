@@ -1,0 +1,13 @@
+"""A centre that people log in through."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.issuance.conftest import Centre
+from tests.issuance.log_ins.stand import LogIns
+
+
+@pytest.fixture
+async def log_ins(centre: Centre) -> LogIns:
+    return await LogIns(centre).ready()
