@@ -41,12 +41,20 @@ from issuance.console import app as console
 from issuance.database import Database
 from issuance.ecards import endpoints as ecards
 from issuance.ecards import family_endpoints as ecard_family
+from issuance.ecards.phones import PhoneDirectory
 from issuance.ecards.signing import MOST_A_MINUTE as MOST_A_MINUTE_OF_ONE
 from issuance.ecards.signing import MOST_OF_A_CHANNEL
 from issuance.examples import restore_nulls
 from issuance.hsm_route import endpoints as hsm_route
 from issuance.hsm_route.service import MAX_USES_A_MINUTE
 from issuance.identity.adapters import IdentityCheck, identity_check
+from issuance.login import endpoints as login_protocol
+from issuance.login import operator_endpoints as relying_parties
+from issuance.login import page as login_page
+from issuance.login import phone_endpoints as login_phone
+from issuance.login.limits import DenyList, LoginLimits
+from issuance.login.signing import LoginKeys
+from issuance.login.watch import LoginWatch
 from issuance.metrics import Metrics
 from issuance.middleware import RequestMiddleware
 from issuance.newborns import endpoints as newborns
@@ -90,6 +98,9 @@ _DOMAINS = (
     transit_codes,
     recognition,
     consents,
+    login_phone,
+    login_protocol,
+    relying_parties,
     cards,
     bank_link,
     outbox,
@@ -148,6 +159,7 @@ def create_app(
     for module in _DOMAINS:
         app.include_router(module.router)
     console.install(app, services)
+    login_page.install(app, services)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -199,14 +211,23 @@ def create_services(
         identity=identity_check(settings) if identity is None else identity,
         one_time=one_time_store(settings, clock),
         clients=ClientDirectory(database),
+        phones=PhoneDirectory(database),
         code_uses=UseLedger(database, audit_seal),
         code_platforms=code_platforms(settings, clock),
         transit_issuer=TransitIssuer(keys, settings.transit_certificate_path),
         transit_authorisations=MinuteLimit(MOST_TRANSIT_AUTHORISATIONS_A_MINUTE),
+        login_keys=LoginKeys(keys),
+        login_limits=LoginLimits(
+            DenyList.of(settings.login_denied),
+            MinuteLimit(settings.login_network_minute),
+            MinuteLimit(settings.login_client_minute),
+        ),
+        login_watch=LoginWatch(database, clock),
     )
 
 
 async def close_services(services: Services) -> None:
+    services.login_watch.close()
     if services.bank is not None:
         await services.bank.aclose()
     await services.identity.close()

@@ -21,6 +21,15 @@ from issuance.consents.models import ConsentRow, ConsentUseRow
 from issuance.ecards.models import EcardRow, FamilyRow, LinkRow
 from issuance.hsm_route.models import DebitOrderRow
 from issuance.idempotency import KeptAnswerRow
+from issuance.login.models import (
+    CodeRow,
+    DeviceCodeRow,
+    GrantRow,
+    PushedRequestRow,
+    RefreshTokenRow,
+    RelyingPartyRow,
+)
+from issuance.login.transaction_models import LoginApprovalRow, LoginClaimRow, LoginRow
 from issuance.newborns.models import NewbornRow
 from issuance.offices.models import OfficeRow
 from issuance.outbox.models import OutboxRow
@@ -64,10 +73,12 @@ __all__ = [
     "ClerkRow",
     "ClerkSessionRow",
     "ClientRow",
+    "CodeRow",
     "ConsentRow",
     "ConsentUseRow",
     "CountRow",
     "DebitOrderRow",
+    "DeviceCodeRow",
     "DifferenceRow",
     "EcardRow",
     "EcardUseRow",
@@ -76,6 +87,7 @@ __all__ = [
     "FamilyRow",
     "FileRow",
     "FoundCardRow",
+    "GrantRow",
     "HeadRow",
     "JobRow",
     "KeptAnswerRow",
@@ -85,6 +97,9 @@ __all__ = [
     "LineRow",
     "LinkRow",
     "LogInTryRow",
+    "LoginApprovalRow",
+    "LoginClaimRow",
+    "LoginRow",
     "NewbornRow",
     "NodeRow",
     "NumberPoolRow",
@@ -100,8 +115,11 @@ __all__ = [
     "PlaceRow",
     "PrivacyJobRow",
     "ProgressTryRow",
+    "PushedRequestRow",
     "ReconciliationRow",
+    "RefreshTokenRow",
     "RejectRow",
+    "RelyingPartyRow",
     "RetiredChipRow",
     "ReturnRow",
     "ReviewRow",

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from issuance.bank.link import BankLink
     from issuance.clients.directory import ClientDirectory
     from issuance.codes.ledger import UseLedger
+    from issuance.ecards.phones import PhoneDirectory
     from issuance.identity.adapters import IdentityCheck
+    from issuance.login.limits import LoginLimits
+    from issuance.login.signing import LoginKeys
+    from issuance.login.watch import LoginWatch
     from issuance.one_time import OneTimeStore
     from issuance.outbox.delivery import Receiver
     from issuance.recognition.platforms import CodePlatform
@@ -57,7 +61,11 @@ class Services:
     identity: IdentityCheck
     one_time: OneTimeStore
     clients: ClientDirectory
+    phones: PhoneDirectory
     code_uses: UseLedger
     code_platforms: Mapping[str, CodePlatform]
     transit_issuer: TransitIssuer
     transit_authorisations: MinuteLimit
+    login_keys: LoginKeys
+    login_limits: LoginLimits
+    login_watch: LoginWatch

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     with the client key file `code_platforms_key_path` within `code_platforms_timeout_s`.
     `transit_certificate_path`: the issuer certificate that transit authorisations are given under (docs/transit-code.md);
     `transit_platform`: 发码平台编号 in them, four bytes in hex.
+    `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.
+    `login_denied`: networks (address/length) and ids of relying parties that nobody logs in from or to;
+    `login_network_minute`, `login_client_minute`: log-ins a minute that one network, one relying party may begin.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).
     """
 
@@ -79,4 +82,11 @@ class Settings(BaseSettings):
     code_platforms_key_path: Path | None = None
     code_platforms_timeout_s: float = Field(default=2.0, gt=0, le=30)
     transit_certificate_path: Path | None = None
+    login_issuer: str = Field(
+        default="http://127.0.0.1:8400",
+        pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)$",
+    )
+    login_denied: tuple[str, ...] = ()
+    login_network_minute: int = Field(default=120, ge=1)
+    login_client_minute: int = Field(default=6000, ge=1)
     transit_platform: str = Field(default="00000000", pattern="^[0-9A-Fa-f]{8}$")

@@ -21,12 +21,15 @@ from onecard_cli import (
     doctor,
     ecard,
     hsm,
+    login,
     office_group,
     privacy,
     services,
     sim_police,
     up,
     wallet,
+    wallet_family,
+    wallet_login,
 )
 
 HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
@@ -56,8 +59,11 @@ for name, group in (
     ("catalog", catalog.catalog_app),
     ("ecard", ecard.ecard_app),
     ("wallet", wallet.wallet_app),
+    ("login", login.login_app),
 ):
     app.add_typer(group, name=name)
+wallet.wallet_app.add_typer(wallet_family.family_app, name="family")
+wallet.wallet_app.command("login")(wallet_login.login)
 
 
 def _version(value: bool) -> None:

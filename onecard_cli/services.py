@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onecard_cli import office, office_photo
-from onecard_cli.output import reports_failures
+from onecard_cli.output import CommandError, listen, reports_failures
 
 if TYPE_CHECKING:
     from apdu.readers import ReaderService
@@ -74,6 +74,7 @@ def serve(
 
     from issuance.app import create_app
     from issuance.database import migrate
+    from issuance.serving import settle_memory
     from issuance.settings import Settings
     from onecard_cli.audit import with_heads
     from onecard_cli.home import Home
@@ -87,14 +88,17 @@ def serve(
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     settings = with_transit(home, with_heads(home, settings))
     migrate(settings.database_url)
-    listener = socket.socket(fileno=fd) if fd is not None else socket.create_server((settings.host, settings.port))
+    listener = socket.socket(fileno=fd) if fd is not None else listen(settings.port, settings.host)
     listener.listen(512)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    if "login_issuer" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"login_issuer": f"http://127.0.0.1:{listener.getsockname()[1]}"})
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                settle_memory()
                 write_ready(ready_file, {"url": url})
                 print(f"issuance {url}", flush=True)
 
@@ -125,21 +129,31 @@ def register(
     client_id: Annotated[str, typer.Argument(help="名称 / name: hall-3")],
     role: Annotated[list[str], typer.Option(help="operator, terminal, wallet, verifier")],
     region: Annotated[str | None, typer.Option(help="六位区划代码 / six-digit division code")] = None,
+    name: Annotated[str, typer.Option(help="持卡人看到的名称 / the name that holders see")] = "",
+    channel_no: Annotated[
+        str | None, typer.Option(help="钱包的 10 位渠道编号，缺省随机 / a wallet's channel number, else drawn")
+    ] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """登记一个调用方并生成它的密钥文件 / register a caller and make its key file.
 
     \b
     Example: ./onecard issuance register hall-3 --role terminal --region 110000
+             ./onecard issuance register city-app --role wallet --name 城市通 --channel-no 1100000001
     """
+    from cardlib.failures import FailureCode
     from issuance.database import migrate
     from onecard_cli.home import Home
     from onecard_cli.registration import register_clients
 
+    if channel_no and not (
+        "wallet" in role and len(channel_no) == 10 and channel_no.isascii() and channel_no.isdigit()
+    ):
+        raise CommandError(FailureCode.INPUT_INVALID, "--channel-no: 钱包的 10 位数字 / ten digits, of a wallet")
     home = Home.default()
     url = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     migrate(url)
-    register_clients(home, url, {client_id: role}, region)
+    register_clients(home, url, {client_id: role}, region, {client_id: name} if name else {}, channel_no)
     print(home.client_key(client_id))
 
 

@@ -17,6 +17,7 @@ function wait() {
     events.close();
     again();
   });
+  box.querySelector("form").addEventListener("submit", () => events.close()); // the form itself leads back
 }
 
 let ends = 0;

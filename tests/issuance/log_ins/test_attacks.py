@@ -75,7 +75,7 @@ async def test_the_signature_covers_the_number(log_ins: LogIns) -> None:
 
 
 async def test_a_signature_over_another_log_in_is_none(log_ins: LogIns) -> None:
-    opened, other = await log_ins.open(), await log_ins.open(scopes=("openid", "profile", "social_security"))
+    opened, other = await log_ins.open(), await log_ins.open()
     asked, wanted = await log_ins.scanned(opened), await log_ins.scanned(other)
     signature = log_ins.phone.sign(f"{asked['text']}{other.number}".encode()).hex()
     refused(await log_ins.approve(wanted, other.number, signature=signature), "SIGNATURE_INVALID", 400)

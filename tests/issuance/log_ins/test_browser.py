@@ -23,7 +23,7 @@ from simulators.wallet.app import create_app
 from simulators.wallet.phone import Link, Phone
 from simulators.wallet.settings import WalletSettings
 from tests.issuance.console.axe import GRAVE, axe_script, faults
-from tests.issuance.log_ins.stand import CALLBACK, LogIns
+from tests.issuance.log_ins.stand import LogIns
 from tests.issuance.phone import PASSWORD
 from tests.issuance.wallet.test_wallet_browser import CHROMIUM, FLAGS, served
 
@@ -50,6 +50,11 @@ class Room:
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", lambda said: self.wrong.append(said.text) if "load resource" not in said.text else None)
 
+    @property
+    def back(self) -> str:
+        """Stands for the relying party's own address."""
+        return f"{self.site}/healthz"
+
     async def begin(self, opened: Transaction) -> None:
         cookie = {"name": "onecard-login", "value": opened.browser, "url": self.site}
         await self.desk.context.add_cookies([cookie])
@@ -59,8 +64,12 @@ class Room:
         size = page.viewport_size
         if await page.evaluate("document.documentElement.scrollWidth") > size["width"]:
             self.wrong.append(f"{name}: too wide")
+        await page.screenshot(path=str(SHOTS / f"{name}-screen.png"))
+        whole = await page.evaluate("document.documentElement.scrollHeight")
+        await page.set_viewport_size(size | {"height": max(size["height"], whole)})
         self.wrong += [f"{name}: {fault}" for fault in await faults(page) if fault.split()[0] in GRAVE]
-        await page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=True)
+        await page.screenshot(path=str(SHOTS / f"{name}.png"))
+        await page.set_viewport_size(size)
 
     async def code(self) -> str:
         picture = Image.open(io.BytesIO(await self.desk.screenshot())).convert("L")
@@ -97,7 +106,6 @@ async def room(log_ins: LogIns, tmp_path: Path) -> AsyncIterator[Room]:
             pages.append(await context.new_page())
         made = Room(log_ins, site, wallet, *pages)
         await made.hand.context.add_cookies([{"name": "oc_phone", "value": PHONE, "url": wallet}])
-        await made.desk.route(f"{CALLBACK}**", lambda route: route.fulfill(body="<title>back</title>"))
         for page in pages:
             made.watch(page)
         yield made
@@ -106,7 +114,7 @@ async def room(log_ins: LogIns, tmp_path: Path) -> AsyncIterator[Room]:
 
 
 async def test_a_log_in_from_the_screen_to_the_phone_and_back(room: Room) -> None:
-    opened = await room.log_ins.open(scopes=("openid", "profile", "social_security"))
+    opened = await room.log_ins.open(scopes=("openid", "profile", "social_security"), redirect_uri=room.back)
     await room.begin(opened)
     await room.look(room.desk, "page-zh")
     await room.desk.locator("#large").click()
@@ -117,27 +125,29 @@ async def test_a_log_in_from_the_screen_to_the_phone_and_back(room: Room) -> Non
     await room.desk.locator("#large").click()
     await room.scan()
     await room.look(room.hand, "phone-zh")
+    await room.hand.goto(f"{room.hand.url}?lang=en")
+    await room.look(room.hand, "phone-en")
     await room.desk.get_by_text("已经扫到").wait_for()
     await room.look(room.desk, "page-claimed")
     await room.hand.fill('[name="password"]', PASSWORD)
     pressed = time.monotonic()
-    async with room.desk.expect_navigation(url=f"{CALLBACK}**"):
+    async with room.desk.expect_navigation(url=f"{room.back}**"):
         await room.hand.locator(f'button[name="number"][value="{opened.number}"]').click()
     assert time.monotonic() - pressed < 5
     assert "code=" in room.desk.url
     assert "state=s1" in room.desk.url
-    await room.hand.get_by_text("已确认").wait_for()
+    await room.hand.get_by_text("Approved").wait_for()
 
 
 async def test_the_code_renews_itself_and_giving_up_leads_back(room: Room) -> None:
-    opened = await room.log_ins.open()
+    opened = await room.log_ins.open(redirect_uri=room.back)
     room.log_ins.centre.clock.advance(49)
     await room.begin(opened)
     first = await room.code()
     room.log_ins.centre.clock.advance(2)
     await playwright_api.expect(room.desk.locator(".oc-ring b")).to_have_text(re.compile("[1-4][0-9]"))
     assert await room.code() != first
-    async with room.desk.expect_navigation(url=f"{CALLBACK}**"):
+    async with room.desk.expect_navigation(url=f"{room.back}**"):
         await room.desk.get_by_role("button", name="不登录了，返回").click()
     assert "error=access_denied" in room.desk.url
     await room.desk.goto(room.site + "/login/link")

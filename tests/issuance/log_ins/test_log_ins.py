@@ -107,6 +107,20 @@ async def test_a_page_is_woken_within_200_ms(log_ins: LogIns) -> None:
     assert watch.waiting == 0
 
 
+async def test_a_page_at_another_replica_is_woken_and_led_on(log_ins: LogIns) -> None:
+    opened = await log_ins.open()
+    asked = await log_ins.scanned(opened)
+    first = log_ins.centre.app
+    log_ins.centre.restart()
+    waiting = asyncio.create_task(log_ins.services.login_watch.changed(opened.id, "claimed", 5))
+    other, log_ins.centre.app = log_ins.centre.app, first
+    log_ins.centre.open_clients.clear()
+    ok(await log_ins.approve(asked, opened.number))
+    assert await waiting == "approved"
+    log_ins.centre.app = other
+    assert isinstance(await log_ins.outcome(opened), Subject)
+
+
 async def test_nobody_who_waits_is_forgotten_when_the_time_is_over(log_ins: LogIns) -> None:
     opened = await log_ins.open()
     waiting = asyncio.create_task(log_ins.services.login_watch.changed(opened.id, "open", 5))
@@ -149,3 +163,13 @@ async def test_a_browser_keeps_its_secret_over_several_log_ins(log_ins: LogIns) 
     second = await log_ins.open(replace(AT_HOME, secret=first.browser))
     assert second.browser == first.browser
     assert await log_ins.code(second) != await log_ins.code(first)
+
+
+async def test_what_is_long_over_is_forgotten_with_all_its_stages(log_ins: LogIns) -> None:
+    opened = await log_ins.open()
+    ok(await log_ins.approve(await log_ins.scanned(opened), opened.number))
+    log_ins.centre.clock.advance(86_400 + 601)
+    latest = await log_ins.open()
+    sql = log_ins.centre.store.sql
+    assert sql("SELECT id FROM logins") == [(latest.id,)]
+    assert sql("SELECT login_id FROM login_claims") == sql("SELECT login_id FROM login_approvals") == []

@@ -122,6 +122,7 @@ async def test_another_browser_sees_nothing_of_it(log_ins: LogIns) -> None:
                 answer = await browser.get(opened.path + path)
                 assert answer.status_code == 404
                 assert NAME not in answer.text
+                assert "这次登录已经结束" in answer.text
     async with log_ins.browser(other) as browser:
         form = {"csrf": await csrf_of(browser, other)}
         refused = await browser.post(f"{opened.path}/cancel", data=form, headers={"Origin": ORIGIN})

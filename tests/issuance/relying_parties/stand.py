@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
@@ -19,7 +20,7 @@ from issuance.login.transactions import look_up
 from issuance.login.unit import login_unit
 from issuance.services import Services
 from tests.issuance.conftest import Centre, ok
-from tests.issuance.phone import signed_phone
+from tests.issuance.phone import Phone, signed_phone
 
 ISSUER = "http://127.0.0.1:8400"
 CALLBACK = "https://hall.example/callback"
@@ -30,13 +31,13 @@ COOKIE = "onecard-login"
 @dataclass
 class Stand:
     centre: Centre
-    ecard_no: str = ""
+    phone: Phone = field(init=False)
     secrets: dict[str, str | None] = field(default_factory=dict)
     discovery: dict[str, Any] = field(default_factory=dict)
 
     async def ready(self) -> Stand:
         await self.centre.stock()
-        self.ecard_no = (await signed_phone(self.centre)).ecard_no
+        self.phone = await signed_phone(self.centre)
         await self.register("hall", redirect_uris=[CALLBACK], logout_uris=[AFTER])
         self.discovery = ok(await self.browser().get("/.well-known/openid-configuration"))
         return self
@@ -77,7 +78,7 @@ class Stand:
             return await authorization_response_url(unit, transaction, outcome or self.subject())
 
     def subject(self, *claims: str) -> Subject:
-        return Subject(self.ecard_no, ACR_SCAN, ("hwk", "pin"), self.centre.clock(), frozenset(claims))
+        return Subject(self.phone.ecard_no, ACR_SCAN, ("hwk", "pin"), self.centre.clock(), frozenset(claims))
 
     async def log_in(self, client_id: str = "hall", *claims: str, **change: Any) -> dict[str, Any]:
         """The whole way by code; the token answer."""
@@ -95,16 +96,12 @@ class Stand:
     async def code(self, client_id: str = "hall", **change: Any) -> tuple[str, str]:
         """A code that waits to be exchanged, and its verifier."""
         verifier = secrets.token_urlsafe(48)
-        challenge = AsyncOAuth2Client().create_authorization_url("https://x.example", code_verifier=verifier)
-        assert challenge
         asked = self.asked(verifier, client_id=client_id, **change)
         back = await self.approved(await self.authorize(asked))
         return query_of(back)["code"], verifier
 
     def asked(self, verifier: str = "v" * 43, **change: str | None) -> dict[str, str]:
         """Parameters of an authorization request; None leaves one out."""
-        from authlib.oauth2.rfc7636 import create_s256_code_challenge
-
         parameters: dict[str, str | None] = {
             "response_type": "code",
             "client_id": "hall",
@@ -147,7 +144,7 @@ class Stand:
 
     async def person_id(self) -> str:
         async with login_unit(self.services, is_reading=True) as unit:
-            return (await unit.session.get_one(EcardRow, self.ecard_no)).person_id
+            return (await unit.session.get_one(EcardRow, self.phone.ecard_no)).person_id
 
 
 def query_of(url: str) -> dict[str, str]:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
+from issuance.audit.refusals import MinuteLimit
 from issuance.login.grants import CHALLENGE
+from issuance.login.limits import DenyList
 from issuance.login.relying_parties import is_redirect_uri
 from tests.issuance.conftest import both_engines, ok, refused
 from tests.issuance.relying_parties.stand import AFTER, CALLBACK, ISSUER, Stand, failed, query_of
@@ -100,6 +102,15 @@ async def test_a_parameter_that_comes_twice(stand: Stand) -> None:
     failed(await stand.browser().post("/oidc/token", data={"grant_type": '"\\'}), "unsupported_grant_type")
 
 
+async def test_too_many_and_denied(stand: Stand) -> None:
+    stand.services.login_limits.of_network = MinuteLimit(1)
+    assert (await stand.authorize(stand.asked())).headers["location"].startswith("/login/")
+    limited = query_of((await stand.authorize(stand.asked())).headers["location"])
+    assert limited == {"error": "temporarily_unavailable", "state": "s-1", "iss": ISSUER}
+    stand.services.login_limits.denied = DenyList.of(["hall"])
+    assert query_of((await stand.authorize(stand.asked())).headers["location"])["error"] == "access_denied"
+
+
 async def test_pkce_at_the_token_endpoint(stand: Stand) -> None:
     for verifier, error in (("w" * 43, "invalid_grant"), ("short", "invalid_grant")):
         code, right = await stand.code()
@@ -126,6 +137,7 @@ async def test_a_code_that_comes_again_ends_the_log_in(stand: Stand) -> None:
     assert (await stand.user_info(token["access_token"])).status_code == 401
     failed(await stand.refresh(token["refresh_token"]), "invalid_grant")
     assert ok(await ask(stand, "introspect", token["access_token"])) == {"active": False}
+    assert stand.centre.store.sql("SELECT count(*) FROM audit_entries WHERE act = 'login.shown-twice'") == [(1,)]
 
 
 @both_engines

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+
+import httpx
 import pytest
 from joserfc import jws
+from joserfc.util import urlsafe_b64decode
 
 from hsm.primitives import DEFAULT_USER_ID, default_engine
 from issuance.login.seam import Refused
 from issuance.login.signing import KEYS
 from tests.issuance.conftest import both_engines, ok
+from tests.issuance.log_ins.stand import LogIns
 from tests.issuance.relying_parties.stand import AFTER, CALLBACK, ISSUER, Stand, failed, query_of
 
 
@@ -29,6 +35,30 @@ async def test_a_whole_log_in(stand: Stand) -> None:
     assert renewed["refresh_token"] != token["refresh_token"]
 
 
+async def test_by_page_and_phone(stand: Stand) -> None:
+    """Nothing is put in behind the protocol: request, page, scan, number, signature, way back, tokens."""
+    log_ins = LogIns(stand.centre)
+    log_ins.phone = stand.phone
+    async with stand.client() as client, stand.browser() as browser:
+        verifier = secrets.token_urlsafe(48)
+        url, state = client.create_authorization_url(
+            stand.discovery["authorization_endpoint"], code_verifier=verifier, nonce="n-2"
+        )
+        page = (await browser.get(url)).headers["location"]
+        number = re.search(r"核对数字 (\d\d)", (await browser.get(page)).text)
+        assert number
+        link = ok(await browser.get(f"{page}/link"))["url"]
+        asked = ok(await log_ins.scan(link.partition("#")[2]), 201)
+        ok(await log_ins.approve(asked, int(number[1])))
+        back = (await browser.get(page)).headers["location"]
+        token = await client.fetch_token(
+            stand.discovery["token_endpoint"], authorization_response=back, code_verifier=verifier, state=state
+        )
+    claims = await stand.claims(token["id_token"])
+    assert (claims["nonce"], claims["acr"], claims["amr"]) == ("n-2", "urn:onecard:acr:scan", ["hwk", "pin"])
+    assert ok(await stand.user_info(token["access_token"]))["name"] == "测试一"
+
+
 async def test_the_authorization_answer_names_its_issuer(stand: Stand) -> None:
     back = query_of(await stand.approved(await stand.authorize(stand.asked())))
     assert (back["state"], back["iss"]) == ("s-1", ISSUER)
@@ -47,8 +77,6 @@ async def test_other_algorithms(stand: Stand, algorithm: str) -> None:
     published = ok(await stand.browser().get("/oidc/jwks"))["keys"]
     key = next(key for key in published if key["kid"] == jws.extract_compact(token.encode()).headers()["kid"])
     assert (key["kty"], key["crv"], key["alg"]) == ("EC", "SM2", "SM2-SM3")
-    from joserfc.util import urlsafe_b64decode
-
     point = b"\4" + urlsafe_b64decode(key["x"].encode()) + urlsafe_b64decode(key["y"].encode())
     text, _, signature = token.rpartition(".")
     raw = urlsafe_b64decode(signature.encode())
@@ -88,6 +116,10 @@ async def test_nothing_is_told_without_consent(stand: Stand) -> None:
     told = ok(await stand.user_info(open_["access_token"]))
     assert told["name"] == "测试一"
     assert len(told["social_security_number"]) == 18
+    unasked = await stand.log_in("hall", "name", "social_security_number", scope="openid profile")
+    assert "social_security_number" not in ok(await stand.user_info(unasked["access_token"]))
+    stand.centre.store.sql('UPDATE login_relying_parties SET scopes = \'["openid", "profile"]\'')
+    assert "social_security_number" not in ok(await stand.user_info(open_["access_token"])), "no more registered for it"
     await stand.register("modest", redirect_uris=[CALLBACK], scopes=["openid"])
     modest = await stand.log_in("modest", "name", "social_security_number", scope=scope)
     assert modest["scope"] == "openid"
@@ -95,7 +127,7 @@ async def test_nothing_is_told_without_consent(stand: Stand) -> None:
 
 
 async def test_pushed_request(stand: Stand) -> None:
-    pushed = ok(await push(stand, **stand.asked()), 201)
+    pushed = ok(await push(stand, **stand.asked(client_id=None)), 201)
     assert pushed["expires_in"] == 60
     asked = {"client_id": "hall", "request_uri": pushed["request_uri"]}
     assert "code" in query_of(await stand.approved(await stand.authorize(asked)))
@@ -149,11 +181,11 @@ async def test_a_cancelled_card_logs_nobody_in(stand: Stand) -> None:
     assert (await stand.user_info(token["access_token"])).status_code == 401
 
 
-async def push(stand: Stand, client_id: str = "hall", **parameters: str):  # type: ignore[no-untyped-def]
+async def push(stand: Stand, client_id: str = "hall", **parameters: str) -> httpx.Response:
     auth = (client_id, stand.secrets[client_id] or "")
     return await stand.browser().post("/oidc/par", data=parameters, auth=auth)
 
 
-async def ask(stand: Stand, endpoint: str, token: str, client_id: str = "hall"):  # type: ignore[no-untyped-def]
+async def ask(stand: Stand, endpoint: str, token: str, client_id: str = "hall") -> httpx.Response:
     auth = (client_id, stand.secrets[client_id] or "")
     return await stand.browser().post(f"/oidc/{endpoint}", data={"token": token}, auth=auth)

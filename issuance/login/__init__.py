@@ -1,0 +1,1 @@
+"""Log-in by electronic card: an OpenID Connect provider for relying parties."""
