@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     `consent_wait_min`: how long a request for consent waits for its holder, of whom at most `consent_open_max` wait.
     `code_platforms`: addresses of platforms whose codes are recognised, by family of codes (docs/recognition.md), asked
     with the client key file `code_platforms_key_path` within `code_platforms_timeout_s`.
-    `transit_certificate_path`: the issuer certificate that transit authorisations are given under (docs/transit-code.md);
+    `transit_certificate_path`: issuer certificate that transit authorisations are given under (docs/transit-code.md);
     `transit_platform`: 发码平台编号 in them, four bytes in hex.
     `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.
     `login_denied`: networks (address/length) and ids of relying parties that nobody logs in from or to;

@@ -46,9 +46,7 @@ class ClientRepository:
         rows = await self._session.scalars(select(ClientRow).where(ClientRow.id.in_(ids)))
         return {row.id: row for row in rows}
 
-    async def use_nonces(
-        self, nonces: Mapping[tuple[str, str], datetime], now: datetime
-    ) -> frozenset[tuple[str, str]]:
+    async def use_nonces(self, nonces: Mapping[tuple[str, str], datetime], now: datetime) -> frozenset[tuple[str, str]]:
         """Remember nonces, by client and nonce, until they expire; returns those that have not been used before."""
         if not secrets.randbelow(_FORGETTING):
             await forget(self._session, UsedAssertionRow, UsedAssertionRow.expires_at < now - _KEPT_LONGER)
