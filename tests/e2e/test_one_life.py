@@ -40,6 +40,7 @@ from terminal_agent.relay import execute_batch
 from tests.cardlib.support import key_service, roots
 
 BIRTH = date(2026, 1, 2)
+COLLECTED = datetime(2026, 1, 20, 2, tzinfo=UTC)
 CHILD = citizen_number("99010020260102002")
 MOTHER = {
     "name": "测试母",
@@ -55,7 +56,7 @@ class Life:
 
     def __init__(self, region: str, http: httpx.AsyncClient, services: Services, bank: SimBank) -> None:
         self.region, self.bank = region, bank
-        self.now = datetime(2026, 1, 20, 2, tzinfo=UTC)
+        self.now = COLLECTED
         self._http, self._services = http, services
         self._serials, self._keys = itertools.count(1), itertools.count(1)
         self.card: SimCard
@@ -164,7 +165,9 @@ async def life(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     await bootstrap_client(url, "counter-1", key.public_jwk(), ("operator", "terminal"))
     bank, made = SimBank(), list[Life]()
     link = HttpBank("http://bank.example", lambda: made[0].now, transport=httpx.ASGITransport(bank.app))
-    service = create_app(Settings(database_url=url), key_service(), clock=lambda: made[0].now, bank=link)
+    service = create_app(
+        Settings(database_url=url), key_service(), clock=lambda: made[0].now if made else COLLECTED, bank=link
+    )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(service),
         base_url="http://centre.example",

@@ -264,17 +264,14 @@ async def test_commit_comes_before_the_answer(centre: Centre) -> None:
     (card,) = await centre.stock()
     application_id = await _application(centre)
     engine = centre.app.state.services.database.engine.sync_engine
-    commits = 0
 
-    def fail_the_second(_connection: Connection) -> None:
-        nonlocal commits
-        commits += 1
-        if commits == 2:  # after spending the caller's assertion
-            raise ConnectionResetError
+    def fail(_connection: Connection) -> None:
+        """The caller's assertion is spent by a statement that commits itself; this is the work."""
+        raise ConnectionResetError
 
-    event.listen(engine, "commit", fail_the_second)
+    event.listen(engine, "commit", fail)
     answer = await centre.start(application_id, card)
-    event.remove(engine, "commit", fail_the_second)
+    event.remove(engine, "commit", fail)
     refused(answer, "INTERNAL", 500)
     assert (await _state(centre, application_id))["state"] == "checked"
 
