@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, String, func, literal, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, exists, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow
@@ -112,14 +112,14 @@ class FiguresRepository:
         )
         return {_text(row[0]): int(row[1]) for row in await self._session.execute(query.group_by(keys[by]))}
 
-    async def stock(self) -> list[Row[Any]]:
-        """Rows of place, name, region, kind, state, number."""
-        lying = (
-            select(BlankRow.place_id, BlankRow.kind, BlankRow.state, func.count().label("n"))
-            .where(BlankRow.place_id.is_not(None))
-            .group_by(BlankRow.place_id, BlankRow.kind, BlankRow.state)
-            .subquery()
-        )
+    async def stock(self, most_places: int | None = None) -> list[Row[Any]]:
+        """Rows of place, name, region, kind, state, number; of the first places that have cards, if not of all."""
+        each = select(BlankRow.place_id, BlankRow.kind, BlankRow.state, func.count().label("n"))
+        each = each.where(BlankRow.place_id.is_not(None))
+        if most_places is not None:
+            used = self._of_places(select(PlaceRow.id)).where(exists().where(BlankRow.place_id == PlaceRow.id))
+            each = each.where(BlankRow.place_id.in_(used.order_by(PlaceRow.region, PlaceRow.id).limit(most_places)))
+        lying = each.group_by(BlankRow.place_id, BlankRow.kind, BlankRow.state).subquery()
         columns = (PlaceRow.id, PlaceRow.name, PlaceRow.region, lying.c.kind, lying.c.state, lying.c.n)
         query = self._of_places(select(*columns).join(lying, lying.c.place_id == PlaceRow.id))
         return list(await self._session.execute(query.order_by(PlaceRow.region, PlaceRow.id)))

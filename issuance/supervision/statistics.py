@@ -24,6 +24,7 @@ from issuance.unit import Unit
 
 MOST_DAYS: Final = 366
 DASHBOARD_DAYS: Final = 14
+DASHBOARD_PLACES: Final = 8
 _DAYS: Final = (date(2000, 1, 1), date(2999, 12, 31))
 """Beyond, the calendar of Python itself ends soon."""
 _HEADINGS: Final = (
@@ -52,7 +53,8 @@ class _Ended:
 class Dashboard:
     """What the supervisor's first page shows, all of one moment: the last 14 days, and today by region or office.
 
-    The times of the 14 days together are not looked up: those of `days.total` are null.
+    The times of the 14 days together are not looked up: those of `days.total` are null. `stock` is that of the first
+    places.
     """
 
     today: Figures
@@ -120,9 +122,10 @@ class StatisticsService:
             for key in keys
         ]
 
-    async def stock(self) -> StockReport:
+    async def stock(self, most_places: int | None = None) -> StockReport:
+        """Of every place with cards, or of so many."""
         counts: dict[tuple[str, str, str, str], int] = {}
-        for row in await self._figures.stock():
+        for row in await self._figures.stock(most_places):
             key = (row.id, row.name, row.region, "spoiled" if row.state == "spoiled" else row.kind)
             counts[key] = counts.get(key, 0) + row.n
         numbers = await self._figures.free_numbers()
@@ -146,7 +149,7 @@ class StatisticsService:
                 first=period.first, last=period.last, by="day", rows=days, total=_total(days, None, None, today.stuck)
             ),
             places=Statistics(first=period.last, last=period.last, by=by, rows=places, total=today),
-            stock=await self.stock(),
+            stock=await self.stock(DASHBOARD_PLACES),
             queues=await WorkQueues(self._unit).counts(),
         )
 
