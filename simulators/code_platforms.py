@@ -23,8 +23,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from cardlib.client_auth import ClientAuthError, verify_assertion
 from cardlib.spec.city_code import city_code_spec
+from simulators.centre import KnownCentre
 
 FAULTS: Final = ("silent", "closed", "garbled", "other_answer", "endless", "elsewhere", "no_number")
 """What the next so many questions meet: no answer in time; 503; bytes that are no answer; the answer to another one;
@@ -61,11 +61,9 @@ class SimCodePlatforms:
         self.faults: Counter[str] = Counter()
         self.codes: dict[str, MadeCode] = {}
         self.questions: list[dict[str, str]] = []
-        self._client_jwk = client_jwk
-        self._audience = audience
+        self._centre = KnownCentre(client_jwk, audience, clock)
         self._hold_s = hold_s
         self._clock = clock
-        self._nonces: dict[str, float] = {}
         self.app = Starlette(
             routes=[
                 Route("/{family}/v1/translations", self._translate, methods=["POST"]),
@@ -105,7 +103,7 @@ class SimCodePlatforms:
 
     async def _translate(self, request: Request) -> Response:
         body = await request.body()
-        if not self._is_authentic(request, body):
+        if not self._centre.has_signed(request, body):
             return JSONResponse({"error": "not signed by a known centre"}, status_code=401)
         family = request.path_params["family"]
         question = _parsed(body)
@@ -147,21 +145,6 @@ class SimCodePlatforms:
         wanted = await request.json()
         self.faults = Counter({name: int(wanted.get(name, 0)) for name in FAULTS})
         return JSONResponse(dict(self.faults))
-
-    def _is_authentic(self, request: Request, body: bytes) -> bool:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        now = self._clock()
-        try:
-            claims = verify_assertion(
-                token, self._client_jwk, request.method, request.url.path, body, now, audience=self._audience
-            )
-        except ClientAuthError:
-            return False
-        self._nonces = {nonce: until for nonce, until in self._nonces.items() if until > now}
-        if scheme.lower() != "bearer" or claims.nonce in self._nonces:
-            return False
-        self._nonces[claims.nonce] = claims.expires_at
-        return True
 
     def _next_fault(self) -> str | None:
         fault = next((name for name in FAULTS if self.faults[name] > 0), None)

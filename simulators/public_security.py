@@ -20,13 +20,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cardlib.client_auth import ClientAuthError, verify_assertion
+from simulators.centre import KnownCentre
 
 FAULTS = ("silent", "closed", "garbled", "other_answer")
 """What the next so many questions meet: no answer in time; 503; bytes that are no answer; the answer to another one."""
 PATH = "/v1/identity-checks"
 _QUESTION = frozenset({"request_id", "name", "social_security_number", "sex", "birth_date"})
-_REMEMBERED = 10_000
 
 
 class PeopleFileError(ValueError):
@@ -61,11 +60,9 @@ class SimPublicSecurity:
         self.people = people
         self.faults: Counter[str] = Counter()
         self.questions = 0
-        self._client_jwk = client_jwk
-        self._audience = audience
+        self._centre = KnownCentre(client_jwk, audience, clock)
         self._hold_s = hold_s
         self._clock = clock
-        self._nonces: dict[str, float] = {}
         self.app = Starlette(
             routes=[
                 Route(PATH, self._check, methods=["POST"]),
@@ -75,7 +72,7 @@ class SimPublicSecurity:
 
     async def _check(self, request: Request) -> Response:
         body = await request.body()
-        if not self._is_authentic(request, body):
+        if not self._centre.has_signed(request, body):
             return JSONResponse({"error": "not signed by a known centre"}, status_code=401)
         question = _parsed(body)
         if question is None:
@@ -101,21 +98,6 @@ class SimPublicSecurity:
         if not is_same or question["sex"] not in (found.sex, "9"):
             return "mismatch"
         return "deceased" if found.is_deceased else "matches"
-
-    def _is_authentic(self, request: Request, body: bytes) -> bool:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        now = self._clock()
-        try:
-            claims = verify_assertion(
-                token, self._client_jwk, request.method, request.url.path, body, now, audience=self._audience
-            )
-        except ClientAuthError:
-            return False
-        self._nonces = {nonce: until for nonce, until in self._nonces.items() if until > now}
-        if scheme.lower() != "bearer" or claims.nonce in self._nonces or len(self._nonces) >= _REMEMBERED:
-            return False
-        self._nonces[claims.nonce] = claims.expires_at
-        return True
 
     def _next_fault(self) -> str | None:
         fault = next((name for name in FAULTS if self.faults[name] > 0), None)
