@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from apps_catalog.areas import is_area, overlaps
+from apps_catalog.eligibility import Answer, Eligibility, Holder
 from apps_catalog.errors import CatalogError, Problem, QueryError, RegionUnknownError
+from apps_catalog.field_names import FIELD_HELP, HEAD_HELP
 from apps_catalog.fields import Fault, Fields
 from apps_catalog.model import JOINT, Carrier, Domain, Item, Region, Source, Text
 from apps_catalog.reader import Head, read_head, read_item
+from apps_catalog.source import read_source
 
 DATA: Final = Path(__file__).parent / "data"
 HEAD_FILE: Final = "catalog.toml"
 MAX_FILES: Final = 256
-MAX_FILE_BYTES: Final = 1 << 20
 CHINA_TIME: Final = timezone(timedelta(hours=8))
+
+
+def today() -> date:
+    """The day in China."""
+    return datetime.now(CHINA_TIME).date()
 
 
 class Catalog:
@@ -30,6 +37,10 @@ class Catalog:
         self._head = head
         self._items = tuple(sorted(items, key=lambda item: (rank[item.domain], item.id)))
         self._by_id: Mapping[str, Item] = MappingProxyType({item.id: item for item in self._items})
+
+    @property
+    def head(self) -> Head:
+        return self._head
 
     @property
     def version(self) -> str:
@@ -51,6 +62,11 @@ class Catalog:
     @property
     def regions(self) -> tuple[Region, ...]:
         return self._head.regions
+
+    @property
+    def areas(self) -> tuple[Region, ...]:
+        """Names of the cities and counties that items mention."""
+        return self._head.areas
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -88,7 +104,7 @@ class Catalog:
         if domain is not None and domain not in {known.key for known in self.domains}:
             raise QueryError(f"no domain {domain!r}; there are {', '.join(known.key for known in self.domains)}")
         wanted = None if carrier is None else _carrier(carrier)
-        day = datetime.now(CHINA_TIME).date() if on is None else on
+        day = today() if on is None else on
         return [
             item
             for item in self._items
@@ -99,6 +115,35 @@ class Catalog:
             and (holder_region is None or item.honours(holder_region, region=region))
         ]
 
+    def what(
+        self,
+        holder: Holder,
+        region: str,
+        *,
+        on: date | None = None,
+        carrier: Carrier | str | None = None,
+        offline: bool = False,
+    ) -> list[Answer]:
+        """Every item of the catalog with yes, no or depends, and each reason. Raises as `what_can` does."""
+        self._check_region(region)
+        if not is_area(holder.region):
+            raise QueryError(f"{holder.region!r} is no area code")
+        day = today() if on is None else on
+        wanted = None if carrier is None else _carrier(carrier)
+        return self._eligibility.what(holder, region, day, wanted, offline=offline)
+
+    def name_of(self, area: str) -> Text:
+        """The name of an area, its code where the catalog has none."""
+        return self._names.get(area, Text(area, area))
+
+    @cached_property
+    def _names(self) -> dict[str, Text]:
+        return {region.code: region.name for region in (*self.regions, *self.areas)}
+
+    @cached_property
+    def _eligibility(self) -> Eligibility:
+        return Eligibility(self._items, self.name_of)
+
     def to_json(self, items: Iterable[Item] | None = None) -> dict[str, Any]:
         """The form served over HTTP: the head with `items`, such as an answer of `what_can`, or with all of them."""
         return {
@@ -107,6 +152,7 @@ class Catalog:
             "notice": self.notice.to_json(),
             "domains": [domain.to_json() for domain in self.domains],
             "regions": [region.to_json() for region in self.regions],
+            "areas": [area.to_json() for area in self.areas],
             "sources": [source.to_json() for source in self.sources],
             "items": [item.to_json() for item in (self._items if items is None else items)],
         }
@@ -137,12 +183,8 @@ def load(path: Path | None = None) -> Catalog:
     head = _load_head(directory / HEAD_FILE)
     items: dict[str, Item] = {}
     for file in files:
-        if file.name == HEAD_FILE:
-            continue
-        for item in _load_items(file, head, problems):
-            if item.id in items:
-                problems.append(Problem(file.name, item.id, "id", "is used by an earlier item"))
-            items[item.id] = item
+        if file.name != HEAD_FILE:
+            _load_items(file, head, items, problems)
     if not items and not problems:
         problems.append(Problem(HEAD_FILE, "", "", "has no item file beside it"))
     if problems:
@@ -151,53 +193,62 @@ def load(path: Path | None = None) -> Catalog:
 
 
 def _load_head(file: Path) -> Head:
+    source = read_source(file, HEAD_HELP)
     try:
-        return read_head(_table(file))
+        return read_head(source.table)
     except Fault as fault:
-        raise CatalogError([Problem(file.name, "", fault.field, fault.text)]) from fault
+        raise CatalogError([source.problem(fault)]) from fault
 
 
-def _load_items(file: Path, head: Head, problems: list[Problem]) -> list[Item]:
-    """The good items of a file; its faults go to `problems`."""
+def _load_items(file: Path, head: Head, items: dict[str, Item], problems: list[Problem]) -> None:
+    """The good items of a file go to `items`, its faults to `problems`."""
     try:
-        fields = Fields(_table(file))
-        owner = fields.string("owner")
-        defaults = fields.table("defaults") if fields.has("defaults") else {}
+        source = read_source(file, FIELD_HELP)
+    except CatalogError as exc:
+        problems.extend(exc.problems)
+        return
+    try:
+        fields = Fields(source.table)
+        owner, defaults = _owner_and_defaults(fields)
         tables = fields.tables("item")
         fields.finish()
         if owner != JOINT and owner not in {region.code for region in head.regions}:
             raise Fault("owner", f"{owner!r} is neither {JOINT!r} nor a region of this catalog")
-        if "id" in defaults:
-            raise Fault("defaults.id", "cannot be shared by items")
         if not tables:
             raise Fault("item", "must have at least one entry")
-    except CatalogError as exc:
-        problems.extend(exc.problems)
-        return []
     except Fault as fault:
-        problems.append(Problem(file.name, "", fault.field, fault.text))
-        return []
-    items = []
-    for number, table in enumerate(tables, start=1):
+        problems.append(source.problem(fault))
+        return
+    for number, table in enumerate(tables):
         try:
-            items.append(read_item({**defaults, **table}, owner=owner, head=head))
+            item = read_item({**defaults, **table}, owner=owner, head=head)
+            if item.id in items:
+                raise Fault("id", "is used by an earlier item")
+            items[item.id] = item
         except Fault as fault:
             name = table.get("id")
-            problems.append(
-                Problem(file.name, name if isinstance(name, str) else f"number {number}", fault.field, fault.text)
-            )
-    return items
+            told = name if isinstance(name, str) else f"number {number + 1}"
+            problems.append(source.problem(fault, item=told, number=number))
 
 
-def _table(file: Path) -> dict[str, Any]:
+def read_defaults(file: Path) -> tuple[str, Mapping[str, Any]]:
+    """Owner and shared fields from an item file without items. Raises CatalogError."""
+    source = read_source(file, FIELD_HELP)
     try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise CatalogError([Problem(file.name, "", "", f"is larger than {MAX_FILE_BYTES} bytes")])
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise CatalogError([Problem(file.name, "", "", f"cannot be read: {exc.strerror}")]) from exc
-    except (ValueError, RecursionError) as exc:
-        raise CatalogError([Problem(file.name, "", "", f"is not TOML in UTF-8: {exc}")]) from exc
+        fields = Fields(source.table)
+        owner, defaults = _owner_and_defaults(fields)
+        fields.finish()
+    except Fault as fault:
+        raise CatalogError([source.problem(fault)]) from fault
+    return owner, defaults
+
+
+def _owner_and_defaults(fields: Fields) -> tuple[str, Mapping[str, Any]]:
+    owner = fields.string("owner")
+    defaults = fields.optional("defaults", fields.table) or {}
+    if "id" in defaults:
+        raise Fault("defaults.id", "cannot be shared by items")
+    return owner, defaults
 
 
 def _carrier(value: Carrier | str) -> Carrier:

@@ -9,20 +9,28 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a catalog file. `item` and `field` are empty where the fault lies above them."""
+    """One fault of a catalog file. `item` and `field` are empty where the fault lies above them.
+
+    `text` is the rule that was broken, `remedy` what to write instead. `line` and `column` count from 1, 0: the file
+    as a whole.
+    """
 
     file: str
     item: str
     field: str
     text: str
+    line: int = 0
+    column: int = 0
+    remedy: str = ""
 
     def __str__(self) -> str:
-        where = [self.file]
+        where = [f"{self.file}:{self.line}:{self.column}" if self.line else self.file]
         if self.item:
             where.append(f"item {self.item}")
         if self.field:
             where.append(f"field {self.field}")
-        return f"{', '.join(where)}: {self.text}"
+        remedy = f" → {self.remedy}" if self.remedy else ""
+        return f"{', '.join(where)}: {self.text}{remedy}"
 
 
 class CatalogError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -14,17 +14,30 @@ MAX_TEXT = 400
 MAX_LIST = 64
 
 _E = TypeVar("_E", bound=StrEnum)
+_T = TypeVar("_T")
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U000323af]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 class Fault(ValueError):
-    """One field is wrong; the loader adds the file and the item."""
+    """One field is wrong; the loader adds the file and the item. `index` counts from 0 in a field that is a list."""
 
-    def __init__(self, field: str, text: str) -> None:
+    def __init__(self, field: str, text: str, index: int | None = None) -> None:
         super().__init__(f"{field}: {text}")
         self.field = field
         self.text = text
+        self.index = index
+
+
+def each(read: Callable[[Mapping[str, Any]], _T], tables: Iterable[Mapping[str, Any]]) -> tuple[_T, ...]:
+    """Read every table of a list; a Fault says in which of them it lies."""
+    found = []
+    for index, table in enumerate(tables):
+        try:
+            found.append(read(table))
+        except Fault as fault:
+            raise Fault(fault.field, fault.text, index) from None
+    return tuple(found)
 
 
 class Fields:
@@ -36,6 +49,9 @@ class Fields:
 
     def has(self, key: str) -> bool:
         return key in self._rest
+
+    def optional(self, key: str, read: Callable[[str], _T]) -> _T | None:
+        return read(key) if key in self._rest else None
 
     def string(self, key: str, *, pattern: str | None = None) -> str:
         value = self._take(key)
@@ -59,6 +75,13 @@ class Fields:
         if _HAN.search(en):
             raise self._fault(f"{key}.en", "has Chinese characters")
         return Text(zh, en)
+
+    def texts(self, key: str) -> tuple[Text, ...]:
+        """At least one text, such as the steps of a guide."""
+        entries = self.tables(key)
+        if not 1 <= len(entries) <= MAX_LIST:
+            raise self._fault(key, f"must have 1 to {MAX_LIST} entries")
+        return each(lambda entry: Fields({key: entry}, self._prefix).text(key), entries)
 
     def table(self, key: str) -> Mapping[str, Any]:
         value = self._take(key)
@@ -89,10 +112,17 @@ class Fields:
     def members(self, key: str, kind: type[_E]) -> tuple[_E, ...]:
         return tuple(self._member(key, kind, value) for value in self.strings(key))
 
-    def count(self, key: str) -> int:
+    def count(self, key: str, *, least: int = 1, most: int | None = None) -> int:
         value = self._take(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self._fault(key, "must be a whole number from 1")
+        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
+            limits = f"from {least} to {most}" if most else f"from {least}"
+            raise self._fault(key, f"must be a whole number {limits}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise self._fault(key, "must be true or false")
         return value
 
     def day(self, key: str) -> date:

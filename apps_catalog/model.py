@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
 from apps_catalog.areas import contains, overlaps
+from apps_catalog.rule import CardState, Category, Opened, Rule, values
 
 LOCAL: Final = "local"
 """In `Item.holders`: holders of a card issued in the very area that offers the item."""
@@ -70,6 +70,29 @@ class Standing(StrEnum):
     PLANNED = "planned"
 
 
+class Equipment(StrEnum):
+    """What the accepting side must have."""
+
+    CONTACT_READER = "contact_reader"
+    CONTACTLESS_READER = "contactless_reader"
+    QR_SCANNER = "qr_scanner"
+    PIN_PAD = "pin_pad"
+    CAMERA = "camera"
+    TRANSIT_VALIDATOR = "transit_validator"
+
+
+class Datum(StrEnum):
+    """What the accepting side learns about the holder."""
+
+    NAME = "name"
+    ID_NUMBER = "id_number"
+    CARD_NUMBER = "card_number"
+    CARD_STATE = "card_state"
+    REGION = "region"
+    ECARD_LEVEL = "ecard_level"
+    CATEGORY = "category"
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """One statement in both languages of the catalog."""
@@ -105,6 +128,42 @@ LABELS: Final[dict[StrEnum, Text]] = {
     Standing.STATED: Text("来源已写明", "Stated by the source"),
     Standing.INFERRED: Text("参照其他地区，未证实", "Seen elsewhere, not confirmed here"),
     Standing.PLANNED: Text("计划中", "Planned"),
+    Equipment.CONTACT_READER: Text("接触式读卡器", "Contact reader"),
+    Equipment.CONTACTLESS_READER: Text("非接触读卡器", "Contactless reader"),
+    Equipment.QR_SCANNER: Text("扫码设备", "Code scanner"),
+    Equipment.PIN_PAD: Text("密码键盘", "PIN pad"),
+    Equipment.CAMERA: Text("摄像头", "Camera"),
+    Equipment.TRANSIT_VALIDATOR: Text("公交地铁验票设备", "Transit validator"),
+    Datum.NAME: Text("姓名", "Name"),
+    Datum.ID_NUMBER: Text("社会保障号码", "Social security number"),
+    Datum.CARD_NUMBER: Text("社保卡卡号", "Card number"),
+    Datum.CARD_STATE: Text("卡状态", "Card state"),
+    Datum.REGION: Text("发卡地", "Issuing place"),
+    Datum.ECARD_LEVEL: Text("电子社保卡签发等级", "Level of the electronic card"),
+    Datum.CATEGORY: Text("人员类别", "Category of the holder"),
+    CardState.SEALED: Text("未启用", "Not enabled yet"),
+    CardState.NORMAL: Text("正常", "Normal"),
+    CardState.LOST: Text("挂失", "Reported lost"),
+    CardState.LOCKED: Text("锁定", "Locked"),
+    CardState.TEMPORARILY_LOST: Text("临时挂失", "Temporarily reported lost"),
+    CardState.CANCELLED: Text("注销", "Cancelled"),
+    Opened.BANK: Text("金融功能", "Bank function"),
+    Opened.TRANSIT: Text("交通功能", "Transit function"),
+    Category.INSURED: Text("参保人员", "Insured person"),
+    Category.PENSIONER: Text("领取养老待遇人员", "Pensioner"),
+    Category.JOB_SEEKER: Text("失业或求职人员", "Unemployed person or job seeker"),
+    Category.GRADUATE: Text("毕业生", "Graduate"),
+    Category.TRAINEE: Text("培训人员", "Trainee"),
+    Category.MIGRANT_WORKER: Text("农民工", "Migrant worker"),
+    Category.INJURED_WORKER: Text("工伤职工", "Worker with a recognised injury"),
+    Category.FARMER: Text("农户", "Farmer"),
+    Category.STUDENT: Text("学生", "Student"),
+    Category.ELDERLY: Text("当地规定的老年人", "Older person under local rules"),
+    Category.DISABLED: Text("残疾人", "Person with a disability certificate"),
+    Category.BLOOD_DONOR: Text("献血者", "Blood donor"),
+    Category.ASSISTED: Text("社会救助对象", "Recipient of social assistance"),
+    Category.FAMILY_PLANNING: Text("计划生育奖励扶助对象", "Recipient of family planning grants"),
+    Category.HOUSING_FUND: Text("缴存住房公积金人员", "Payer into the housing fund"),
 }
 
 
@@ -133,14 +192,41 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a statement comes from; `confidence` is high, medium or low."""
+    """Where a statement comes from; `confidence` is high, medium or low, `expires` its last day in force."""
 
     key: str
     title: Text
     confidence: str
+    expires: date | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"key": self.key, "title": self.title.to_json(), "confidence": self.confidence}
+        expires = _iso(self.expires)
+        return {"key": self.key, "title": self.title.to_json(), "confidence": self.confidence, "expires": expires}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A door one can go to; `closed` is its last day."""
+
+    area: str
+    name: Text
+    address: Text | None = None
+    closed: date | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        address = self.address.to_json() if self.address else None
+        return {"area": self.area, "name": self.name.to_json(), "address": address, "closed": _iso(self.closed)}
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What the accepting side learns, and the source that lets it (法律依据)."""
+
+    data: tuple[Datum, ...]
+    basis: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"data": values(self.data), "basis": self.basis}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +235,8 @@ class Item:
 
     `areas` offer it; `holders` are the areas whose cards are honoured, NATIONWIDE for all, LOCAL for each area's
     own. `effective_from` is the day from which a source attests the item, None while it is planned;
-    `effective_to` is its last day. An empty `generations` means that every card generation will do.
+    `effective_to` is its last day. An empty `generations` means that every card generation will do. `change` says what
+    the version changed; `differs` why another province's item of the same name promises something else.
     """
 
     id: str
@@ -175,6 +262,14 @@ class Item:
     effective_to: date | None = None
     generations: tuple[str, ...] = ()
     accessibility: Text | None = None
+    rule: Rule = field(default_factory=Rule)
+    places: tuple[Place, ...] = ()
+    guide: tuple[Text, ...] = ()
+    materials: tuple[Text, ...] = ()
+    equipment: tuple[Equipment, ...] = ()
+    returns: Returned | None = None
+    change: Text | None = None
+    differs: Text | None = None
 
     @property
     def is_physical_only(self) -> bool:
@@ -208,9 +303,9 @@ class Item:
             "level": self.level.value,
             "areas": list(self.areas),
             "holders": list(self.holders),
-            "carriers": _values(self.carriers),
-            "functions": _values(self.functions),
-            "channels": _values(self.channels),
+            "carriers": values(self.carriers),
+            "functions": values(self.functions),
+            "channels": values(self.channels),
             "validation": self.validation.value,
             "department": self.department.to_json(),
             "provider": self.provider.to_json(),
@@ -219,12 +314,20 @@ class Item:
             "standing": self.standing.value,
             "sources": list(self.sources),
             "version": self.version,
-            "effective_from": self.effective_from.isoformat() if self.effective_from else None,
-            "effective_to": self.effective_to.isoformat() if self.effective_to else None,
+            "effective_from": _iso(self.effective_from),
+            "effective_to": _iso(self.effective_to),
             "generations": list(self.generations),
             "accessibility": self.accessibility.to_json() if self.accessibility else None,
+            "rule": self.rule.to_json(),
+            "places": [place.to_json() for place in self.places],
+            "guide": [step.to_json() for step in self.guide],
+            "materials": [paper.to_json() for paper in self.materials],
+            "equipment": values(self.equipment),
+            "returns": self.returns.to_json() if self.returns else None,
+            "change": self.change.to_json() if self.change else None,
+            "differs": self.differs.to_json() if self.differs else None,
         }
 
 
-def _values(members: Iterable[StrEnum]) -> list[str]:
-    return [member.value for member in members]
+def _iso(day: date | None) -> str | None:
+    return day.isoformat() if day else None

@@ -8,25 +8,32 @@ from datetime import date
 from typing import Any
 
 from apps_catalog.areas import NATIONWIDE, contains, is_area, is_province
-from apps_catalog.fields import Fault, Fields
+from apps_catalog.fields import Fault, Fields, each
 from apps_catalog.model import (
     JOINT,
     LOCAL,
     Carrier,
     Channel,
+    Datum,
     Domain,
+    Equipment,
     Function,
     Item,
     Level,
+    Place,
     Region,
+    Returned,
     Source,
     Standing,
     Text,
     Validation,
 )
+from apps_catalog.rule import CardState, Category, Opened, Rule
 
 GENERATIONS = ("1.0", "2.0", "3.0")
-_SLUG = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
+MAX_AGE = 150
+ITEM_ID = r"[a-z0-9]+(-[a-z0-9]+)+"
+SLUG = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _OFFLINE_QR_DOMAIN = "transport"
 
 
@@ -40,6 +47,8 @@ class Head:
     domains: tuple[Domain, ...]
     regions: tuple[Region, ...]
     sources: tuple[Source, ...]
+    areas: tuple[Region, ...] = ()
+    """Names of the cities and counties that items mention."""
 
 
 def read_head(table: Mapping[str, Any]) -> Head:
@@ -48,14 +57,18 @@ def read_head(table: Mapping[str, Any]) -> Head:
         version=fields.string("version", pattern=r"\d{4}\.\d{1,2}\.\d{1,3}"),
         published=fields.day("published"),
         notice=fields.text("notice"),
-        domains=tuple(map(_domain, fields.tables("domain"))),
-        regions=tuple(map(_region, fields.tables("region"))),
-        sources=tuple(map(_source, fields.tables("source"))),
+        domains=each(_domain, fields.tables("domain")),
+        regions=each(_region, fields.tables("region")),
+        sources=each(_source, fields.tables("source")),
+        areas=each(_area, fields.optional("area", fields.tables) or ()),
     )
     fields.finish()
     _distinct("domain", [domain.key for domain in head.domains])
     _distinct("region", [region.code for region in head.regions])
     _distinct("source", [source.key for source in head.sources])
+    for index, area in enumerate(head.areas):
+        if not any(contains(region.code, area.code) and region.code != area.code for region in head.regions):
+            raise Fault("area.code", f"{area.code!r} lies in no region of this catalog", index)
     return head
 
 
@@ -75,12 +88,22 @@ def _region(table: Mapping[str, Any]) -> Region:
     return region
 
 
+def _area(table: Mapping[str, Any]) -> Region:
+    fields = Fields(table, "area.")
+    area = Region(fields.string("code"), fields.text("name"))
+    fields.finish()
+    if not is_area(area.code):
+        raise Fault("area.code", f"{area.code!r} is no area code")
+    return area
+
+
 def _source(table: Mapping[str, Any]) -> Source:
     fields = Fields(table, "source.")
     source = Source(
-        fields.string("key", pattern=_SLUG),
+        fields.string("key", pattern=SLUG),
         fields.text("title"),
         fields.string("confidence", pattern="high|medium|low"),
+        fields.optional("expires", fields.day),
     )
     fields.finish()
     return source
@@ -89,16 +112,16 @@ def _source(table: Mapping[str, Any]) -> Source:
 def _distinct(field: str, keys: Sequence[str]) -> None:
     if not keys:
         raise Fault(field, "must have at least one entry")
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    doubled = next((index for index, key in enumerate(keys) if key in keys[:index]), None)
     if doubled is not None:
-        raise Fault(field, f"{doubled!r} is there twice")
+        raise Fault(field, f"{keys[doubled]!r} is there twice", doubled)
 
 
 def read_item(table: Mapping[str, Any], *, owner: str, head: Head) -> Item:
     """One item of the owner's part. Raises Fault at the first field or rule that fails."""
     fields = Fields(table)
     item = Item(
-        id=fields.string("id", pattern=r"[a-z0-9]+(-[a-z0-9]+)+"),
+        id=fields.string("id", pattern=ITEM_ID),
         owner=owner,
         name=fields.text("name"),
         summary=fields.text("summary"),
@@ -117,15 +140,57 @@ def read_item(table: Mapping[str, Any], *, owner: str, head: Head) -> Item:
         standing=fields.member("standing", Standing),
         sources=fields.strings("sources"),
         version=fields.count("version"),
-        effective_from=fields.day("effective_from") if fields.has("effective_from") else None,
-        effective_to=fields.day("effective_to") if fields.has("effective_to") else None,
-        generations=fields.strings("generations") if fields.has("generations") else (),
-        accessibility=fields.text("accessibility") if fields.has("accessibility") else None,
+        effective_from=fields.optional("effective_from", fields.day),
+        effective_to=fields.optional("effective_to", fields.day),
+        generations=fields.optional("generations", fields.strings) or (),
+        accessibility=fields.optional("accessibility", fields.text),
+        rule=_rule(fields.optional("rule", fields.table) or {}),
+        places=each(_place, fields.optional("places", fields.tables) or ()),
+        guide=fields.optional("guide", fields.texts) or (),
+        materials=fields.optional("materials", fields.texts) or (),
+        equipment=fields.optional("equipment", lambda key: fields.members(key, Equipment)) or (),
+        returns=_returned(fields.table("returns")) if fields.has("returns") else None,
+        change=fields.optional("change", fields.text),
+        differs=fields.optional("differs", fields.text),
     )
     fields.finish()
     for rule in _RULES:
         rule(item, head)
     return item
+
+
+def _rule(table: Mapping[str, Any]) -> Rule:
+    fields = Fields(table, "rule.")
+    rule = Rule(
+        age_from=fields.optional("age_from", lambda key: fields.count(key, least=0, most=MAX_AGE)),
+        age_to=fields.optional("age_to", lambda key: fields.count(key, least=0, most=MAX_AGE)),
+        card_states=fields.optional("card_states", lambda key: fields.members(key, CardState)) or (),
+        ecard_level=fields.optional("ecard_level", lambda key: fields.count(key, most=2)),
+        categories=fields.optional("categories", lambda key: fields.members(key, Category)) or (),
+        opened=fields.optional("opened", lambda key: fields.members(key, Opened)) or (),
+        whole=bool(fields.optional("whole", fields.flag)),
+    )
+    fields.finish()
+    return rule
+
+
+def _place(table: Mapping[str, Any]) -> Place:
+    fields = Fields(table, "places.")
+    place = Place(
+        fields.string("area"),
+        fields.text("name"),
+        fields.optional("address", fields.text),
+        fields.optional("closed", fields.day),
+    )
+    fields.finish()
+    return place
+
+
+def _returned(table: Mapping[str, Any]) -> Returned:
+    fields = Fields(table, "returns.")
+    returned = Returned(fields.members("data", Datum), fields.string("basis"))
+    fields.finish()
+    return returned
 
 
 def _names_what_exists(item: Item, head: Head) -> None:
@@ -134,6 +199,8 @@ def _names_what_exists(item: Item, head: Head) -> None:
     unknown = set(item.sources) - {source.key for source in head.sources}
     if unknown:
         raise Fault("sources", f"{min(unknown)!r} is no source of this catalog")
+    if item.returns and item.returns.basis not in {source.key for source in head.sources}:
+        raise Fault("returns.basis", f"{item.returns.basis!r} is no source of this catalog")
     unknown = set(item.generations) - set(GENERATIONS)
     if unknown:
         raise Fault("generations", f"{min(unknown)!r} is none of {', '.join(GENERATIONS)}")
@@ -145,6 +212,9 @@ def _areas_are_covered(item: Item, head: Head) -> None:
     for area in item.areas:
         if not is_area(area) or not any(contains(region.code, area) for region in head.regions):
             raise Fault("areas", f"{area!r} is no area of the regions covered")
+    for index, place in enumerate(item.places):
+        if not is_area(place.area) or not any(contains(area, place.area) for area in item.areas):
+            raise Fault("places.area", f"{place.area!r} is in none of the areas that offer the item", index)
     for holder in item.holders:
         if holder not in (NATIONWIDE, LOCAL) and not is_area(holder):
             raise Fault("holders", f"{holder!r} is no area, nor {NATIONWIDE} or {LOCAL}")
@@ -190,6 +260,34 @@ def _days_make_sense(item: Item, head: Head) -> None:
         raise Fault("effective_to", "lies before effective_from")
 
 
+def _somebody_can_meet_the_rule(item: Item, head: Head) -> None:
+    rule = item.rule
+    if rule.age_from is not None and rule.age_to is not None and rule.age_to < rule.age_from:
+        raise Fault("rule.age_to", "is less than age_from, so that nobody is of that age")
+    if rule.ecard_level is not None and Carrier.QR not in item.carriers:
+        raise Fault("rule.ecard_level", "asks for an electronic card, but qr is not among the carriers")
+    if Opened.BANK in rule.opened and not {Carrier.BANK_ACCOUNT, Carrier.QR} & set(item.carriers):
+        raise Fault("rule.opened", "asks for the account, but neither bank_account nor qr is among the carriers")
+    if Opened.TRANSIT in rule.opened and Carrier.CONTACTLESS not in item.carriers:
+        raise Fault("rule.opened", "asks for the transit purse, but contactless is not among the carriers")
+
+
+def _equipment_reads_the_carriers(item: Item, head: Head) -> None:
+    for equipment, carrier in _READS.items():
+        if equipment in item.equipment and carrier not in item.carriers:
+            raise Fault("equipment", f"{equipment.value!r} has no use: {carrier.value} is not among the carriers")
+
+
+def _changes_are_told(item: Item, head: Head) -> None:
+    if item.version > 1 and item.change is None:
+        raise Fault("change", "is missing: a version above 1 says what it changed")
+
+
+_READS = {
+    Equipment.CONTACT_READER: Carrier.CONTACT,
+    Equipment.CONTACTLESS_READER: Carrier.CONTACTLESS,
+    Equipment.QR_SCANNER: Carrier.QR,
+}
 _RULES: tuple[Callable[[Item, Head], None], ...] = (
     _names_what_exists,
     _areas_are_covered,
@@ -197,4 +295,7 @@ _RULES: tuple[Callable[[Item, Head], None], ...] = (
     _money_goes_to_the_account,
     _validation_is_possible,
     _days_make_sense,
+    _somebody_can_meet_the_rule,
+    _equipment_reads_the_carriers,
+    _changes_are_told,
 )

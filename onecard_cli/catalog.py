@@ -1,15 +1,25 @@
-"""`onecard catalog`: what can this card do here?"""
+"""`onecard catalog`: what can this card do here, and is the catalog sound?"""
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from onecard_cli import catalog_import, catalog_versions
 from onecard_cli.output import print_json, reports_failures
 
 catalog_app = typer.Typer(help="应用目录 / what the card can do, and where", no_args_is_help=True, add_completion=False)
+catalog_app.command("import")(catalog_import.import_items)
+catalog_app.command("draft")(catalog_versions.draft)
+catalog_app.command("review")(catalog_versions.review)
+catalog_app.command("release")(catalog_versions.release)
+catalog_app.command("rollback")(catalog_versions.rollback)
+catalog_app.command("versions")(catalog_versions.versions)
+catalog_app.command("diff")(catalog_versions.diff)
 
 
 @catalog_app.command("list")
@@ -53,15 +63,84 @@ def list_items(
     Console().print(table)
 
 
+@catalog_app.command("what")
+@reports_failures
+def what(
+    card_from: Annotated[str, typer.Option("--from", help="发卡地，六位区划代码 / where the card was issued")],
+    region: Annotated[str, typer.Option("--in", help="在哪里用 / where")],
+    on: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="哪一天，默认今天 / day")] = None,
+    carrier: Annotated[str | None, typer.Option(help="contact, contactless, qr, bank_account")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="断网 / without the network")] = False,
+    age: Annotated[int | None, typer.Option(min=0, max=150, help="年龄 / age")] = None,
+    state: Annotated[str | None, typer.Option(help="卡状态 / card state: normal, lost, …")] = None,
+    generation: Annotated[str | None, typer.Option(help="1.0, 2.0, 3.0")] = None,
+    ecard_level: Annotated[int | None, typer.Option(min=0, max=2, help="电子社保卡等级 / its level")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="人员类别 / student, disabled, …")] = None,
+    opened: Annotated[list[str] | None, typer.Option(help="已开通的功能 / bank, transit")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="不能用的也列出 / the noes too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
+) -> None:
+    """我的卡在那里能办什么、为什么 / what can I do with my card there, and why.
+
+    \b
+    Example: ./onecard catalog what --from 130000 --in 110000 --on 2026-12-01 --carrier qr
+    """
+    from apps_catalog import CardState, Category, Holder, Opened, Outcome, load
+
+    catalog = load()
+    holder = Holder(
+        card_from,
+        age=age,
+        card_state=None if state is None else CardState(state),
+        generation=generation,
+        ecard_level=ecard_level,
+        categories=frozenset(map(Category, category)) if category else None,
+        opened=frozenset(map(Opened, opened)) if opened else None,
+    )
+    answers = catalog.what(holder, region, on=on.date() if on else None, carrier=carrier, offline=offline)
+    if as_json:
+        print_json({"version": catalog.version, "answers": [answer.to_json() for answer in answers]})
+        return
+    signs = {Outcome.YES: "✓", Outcome.DEPENDS: "?", Outcome.NO: "✗"}
+    shown = Outcome if everything else (Outcome.YES, Outcome.DEPENDS)
+    for answer in (answer for outcome in shown for answer in answers if answer.outcome is outcome):
+        name = answer.item.name
+        print(f"{signs[answer.outcome]} {name.zh} / {name.en}  [{answer.item.id}]")
+        for reason in answer.reasons:
+            mark = "?" if reason.met is None else "+" if reason.met else "-"
+            print(f"    {mark} {reason.text.zh} / {reason.text.en}")
+    counts = Counter(answer.outcome for answer in answers)
+    print(
+        f"✓ {counts[Outcome.YES]} 可用 / yes · ? {counts[Outcome.DEPENDS]} 视条件 / depends · "
+        f"✗ {counts[Outcome.NO]} 不可用 / no · {catalog.version}"
+    )
+    print(f"{catalog.notice.zh}\n{catalog.notice.en}")
+
+
 @catalog_app.command("lint")
 @reports_failures
-def lint(path: Annotated[Path | None, typer.Argument(help="目录文件夹 / folder of TOML files")] = None) -> None:
-    """检查目录数据 / check catalog files: fields, codes, dates, duplicates.
+def lint(
+    path: Annotated[Path | None, typer.Argument(help="目录文件夹 / folder of TOML files")] = None,
+    on: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="按哪一天查 / as of that day")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
+) -> None:
+    """检查目录数据 / check catalog files: fields, codes, dates; conflicts, ended laws, closed places.
 
     \b
     Example: ./onecard catalog lint apps_catalog/data
     """
     from apps_catalog import load
+    from apps_catalog.catalog import today
+    from apps_catalog.lint import findings
 
     catalog = load(path)
-    print(f"✓ {len(catalog.items)} 项 / items, version {catalog.version}")
+    found = findings(catalog, on.date() if on else today())
+    if as_json:
+        print_json({"version": catalog.version, "findings": [finding.to_json() for finding in found]})
+    else:
+        for finding in found:
+            print(f"✗ {', '.join(finding.items)}: {finding.text.zh} / {finding.text.en}")
+        if not found:
+            print(f"✓ {len(catalog.items)} 项 / items, version {catalog.version}")
+    if found:
+        raise typer.Exit(1)

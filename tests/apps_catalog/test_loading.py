@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps_catalog import CatalogError, load
-from apps_catalog.catalog import DATA, MAX_FILE_BYTES
+from apps_catalog.catalog import DATA
 from apps_catalog.fields import Fault
 from apps_catalog.reader import read_head, read_item
+from apps_catalog.source import MAX_FILE_BYTES
 from tests.apps_catalog.conftest import ITEM
 
 Write = Callable[..., Path]
@@ -62,6 +63,24 @@ def test_the_unchanged_item_loads(write: Write) -> None:
         ("effective_from = 2025-01-01\n", "", "effective_from", "planned"),
         ('standing = "stated"', 'standing = "planned"', "effective_from", "planned"),
         ("2025-12-31", "2024-12-31", "effective_to", "before"),
+        ("version = 1", "version = 2", "change", "what it changed"),
+        ("version = 1", "version = 1\nrule = { age_from = 70, age_to = 60 }", "rule.age_to", "nobody"),
+        ("version = 1", "version = 1\nrule = { age_from = 151 }", "rule.age_from", "150"),
+        ("version = 1", "version = 1\nrule = { ecard_level = 3 }", "rule.ecard_level", "2"),
+        ("version = 1", "version = 1\nrule = { whole = 1 }", "rule.whole", "true or false"),
+        ("version = 1", 'version = 1\nrule = { categories = ["rich"] }', "rule.categories", "student"),
+        ("version = 1", 'version = 1\nrule = { opened = ["transit"] }', "rule.opened", "contactless"),
+        ("version = 1", "version = 1\nrule = { colour = 3 }", "rule.colour", "known"),
+        ("version = 1", 'version = 1\nequipment = ["contactless_reader"]', "equipment", "contactless"),
+        ("version = 1", 'version = 1\nreturns = { data = ["name"], basis = "x" }', "returns.basis", "source"),
+        ("version = 1", "version = 1\nguide = []", "guide", "entries"),
+        ("version = 1", 'version = 1\nmaterials = [{ zh = "证件" }]', "materials.en", "missing"),
+        (
+            "version = 1",
+            'version = 1\nplaces = [{ area = "120000", name = { zh = "馆", en = "Hall" } }]',
+            "places.area",
+            "120000",
+        ),
     ],
 )
 def test_faults_name_file_item_and_field(write: Write, old: str, new: str, field: str, says: str) -> None:
@@ -101,12 +120,13 @@ def test_every_fault_is_reported_at_once(write: Write) -> None:
 
 
 def test_an_item_id_is_used_once(write: Write) -> None:
-    with pytest.raises(CatalogError, match=r"two\.toml, item joint-culture-loan, field id"):
+    with pytest.raises(CatalogError, match=r"two\.toml:3:1, item joint-culture-loan, field id"):
         load(write(one=ITEM, two=ITEM))
 
 
 def test_defaults_give_way_to_the_item(write: Write) -> None:
-    shared = ITEM.replace("[[item]]", '[defaults]\nversion = 7\nlevel = "national"\n[[item]]').replace(
+    change = 'change = { zh = "改", en = "Changed" }'
+    shared = ITEM.replace("[[item]]", f'[defaults]\n{change}\nversion = 7\nlevel = "national"\n[[item]]').replace(
         "version = 1", ""
     )
     (item,) = load(write(items=shared)).items
@@ -121,7 +141,7 @@ def test_defaults_give_way_to_the_item(write: Write) -> None:
         ('owner = "joint"\nitem = []', "at least one"),
         ('owner = "joint"\nitem = [1]', "list of tables"),
         ('owner = "joint"\nitems = []', "item"),
-        ("owner = = 1", "line 1"),
+        ("owner = = 1", "items.toml:1:9: is not TOML"),
         ("x = " + "9" * 5000, "TOML"),
         ("#" * (MAX_FILE_BYTES + 1), "larger"),
     ],
@@ -141,6 +161,7 @@ def test_bad_files(write: Write, body: str, says: str) -> None:
         ('glyph = "人"', 'glyph = "人社"', "domain.glyph"),
         ('confidence = "high"', 'confidence = "certain"', "source.confidence"),
         ("published = ", "printed = ", "published"),
+        ("[[region]]", '[[area]]\ncode = "310100"\nname = { zh = "沪", en = "S" }\n[[region]]', "area.code"),
     ],
 )
 def test_bad_heads(write: Write, old: str, new: str, field: str) -> None:
@@ -157,7 +178,7 @@ def test_missing_directory_head_items_and_encoding(write: Write, tmp_path: Path)
     with pytest.raises(CatalogError, match="no item file"):
         load(write())
     (tmp_path / "latin.toml").write_bytes(b'owner = "\xff"')
-    with pytest.raises(CatalogError, match=r"latin\.toml: is not TOML"):
+    with pytest.raises(CatalogError, match=r"latin\.toml:1:10: is not UTF-8"):
         load(tmp_path)
 
 

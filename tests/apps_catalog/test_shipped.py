@@ -8,7 +8,8 @@ from datetime import date
 
 import pytest
 
-from apps_catalog import Carrier, Catalog, Function, Standing
+from apps_catalog import CardState, Carrier, Catalog, Category, Datum, Equipment, Function, Opened, Standing
+from apps_catalog.lint import findings
 from apps_catalog.model import LABELS, LOCAL, Channel, Level, Validation
 
 DAY = date(2026, 11, 22)
@@ -27,12 +28,13 @@ def test_domains_and_regions(shipped: Catalog) -> None:
 
 
 def test_enough_items_in_every_province_and_domain(shipped: Catalog) -> None:
-    assert len(shipped.items) >= 90
+    assert len(shipped.items) >= 120
+    assert all(item.sources for item in shipped.items)
     for region in REGIONS:
         counts = Counter(item.domain for item in shipped.what_can(region, on=DAY))
         assert all(counts[domain] >= 3 for domain in DOMAINS[:-1]), (region, counts)
     assert ids(shipped, "120000", domain="credit")
-    assert not ids(shipped, "110000", domain="credit")
+    assert "120000-credit-public-credit" not in ids(shipped, "110000", domain="credit")
 
 
 def test_all_kinds_are_in_use(shipped: Catalog) -> None:
@@ -125,7 +127,14 @@ def test_json_form(shipped: Catalog) -> None:
     assert set(item) == set(shipped.items[0].__dataclass_fields__)
 
 
-@pytest.mark.parametrize("kind", [Level, Carrier, Function, Channel, Validation, Standing])
+def test_the_shipped_catalog_has_no_defect(shipped: Catalog) -> None:
+    assert findings(shipped, DAY) == []
+
+
+KINDS = [Level, Carrier, Function, Channel, Validation, Standing, Equipment, Datum, CardState, Opened, Category]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_value_has_a_label(kind: type[Level]) -> None:
     for member in kind:
         assert LABELS[member].zh
