@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import ColumnElement, String, and_, event, or_, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +22,8 @@ from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, with
 from sqlalchemy.sql import visitors
 
 _SCOPE = "onecard_scope"
+_MOST_SHAPES: Final = 1000
+_TYPES: Final[dict[Any, frozenset[type[Any]]]] = {}
 
 
 def region_prefix(region: str | None) -> str:
@@ -89,8 +91,13 @@ def in_regions(column: Any, prefix: str) -> ColumnElement[bool]:
     """As a range, which an index serves in every collation."""
     if not prefix:
         return true()
-    wanted: ColumnElement[bool] = column.between(prefix.ljust(6, "0"), prefix.ljust(6, "9"))
+    wanted: ColumnElement[bool] = column.between(*region_range(prefix))
     return wanted
+
+
+def region_range(prefix: str) -> tuple[str, str]:
+    """The first and the last code that begin with it."""
+    return prefix.ljust(6, "0"), prefix.ljust(6, "9")
 
 
 def set_scope(session: AsyncSession, scope: Scope | None) -> None:
@@ -126,15 +133,30 @@ def _limit(state: ORMExecuteState) -> None:
     state.statement = state.statement.options(*options)
 
 
-def _scoped_types(statement: Any) -> set[type[Any]]:
-    """Of the whole statement, its joins and inner SELECTs."""
+def _scoped_types(statement: Any) -> frozenset[type[Any]]:
+    """Of the whole statement, its joins and inner SELECTs.
+
+    Kept by the key under which SQLAlchemy keeps the compiled statement: it has every entity and no value.
+    """
+    shape = statement._generate_cache_key()
+    if shape is None:
+        return _found_types(statement)
+    found = _TYPES.get(shape.key)
+    if found is None:
+        if len(_TYPES) >= _MOST_SHAPES:
+            _TYPES.clear()
+        found = _TYPES[shape.key] = _found_types(statement)
+    return found
+
+
+def _found_types(statement: Any) -> frozenset[type[Any]]:
     found = set()
     for element in visitors.iterate(statement):
         entity = element._annotations.get("parententity")
         kind = None if entity is None else entity.mapper.class_
         if kind is not None and issubclass(kind, (RegionScoped, OfficeScoped)):
             found.add(kind)
-    return found
+    return frozenset(found)
 
 
 @lru_cache(maxsize=4096)

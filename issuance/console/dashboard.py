@@ -68,8 +68,8 @@ class Where:
 
 async def _places(unit: Unit, page: Page) -> list[tuple[str, str]]:
     """What may be chosen: regions and offices of the own scope."""
-    query = select(OfficeRow).order_by(OfficeRow.office).limit(_MOST_PLACES)
-    rows = list(await unit.session.scalars(query))
+    columns = (OfficeRow.office, OfficeRow.region, OfficeRow.name_zh, OfficeRow.name_en)
+    rows = list(await unit.session.execute(select(*columns).order_by(OfficeRow.office).limit(_MOST_PLACES)))
     regions = [(f"region:{region}", region) for region in sorted({row.region for row in rows})]
     top = min((row.office.count("/") for row in rows), default=0)
     offices = [

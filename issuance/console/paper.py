@@ -16,19 +16,22 @@ _TOP: Final = 16 * _MM
 _ROOM: Final = WIDTH - 2 * _SIDE
 _GAP: Final = 5.0
 _BODY: Final = 8.0
+_FOOT: Final = 7.0
 _LEADING: Final = 1.4
 
 
 class _Pages:
-    """Written from the top; what does not fit begins the next page."""
+    """Written from the top; what does not fit begins the next page. `foot` stands below each, with its number."""
 
-    def __init__(self) -> None:
+    def __init__(self, foot: str) -> None:
+        self._foot = foot
+        self._bottom = _TOP + (len(_foot_lines(foot, "999/999")) - 1) * _FOOT * _LEADING
         self._pages: list[list[bytes]] = [[]]
         self._y = HEIGHT - _TOP
 
     def need(self, height: float) -> bool:
         """Whether a new page was begun for it."""
-        if self._y - height >= _TOP:
+        if self._y - height >= self._bottom:
             return False
         self._pages.append([])
         self._y = HEIGHT - _TOP
@@ -53,11 +56,12 @@ class _Pages:
         self._y -= 3
         self._draw(rule(_SIDE, WIDTH - _SIDE, self._y, width))
 
-    def sheets(self, foot: str) -> list[Sheet]:
+    def sheets(self) -> list[Sheet]:
         made = []
         for number, page in enumerate(self._pages, start=1):
-            line = drawn(Line(f"{foot}  {number}/{len(self._pages)}", 7), _SIDE, _TOP / 2)
-            made.append(Sheet(WIDTH, HEIGHT, b"".join([*page, line])))
+            upwards = reversed(_foot_lines(self._foot, f"{number}/{len(self._pages)}"))
+            lines = [drawn(line, _SIDE, _TOP / 2 + n * _FOOT * _LEADING) for n, line in enumerate(upwards)]
+            made.append(Sheet(WIDTH, HEIGHT, b"".join([*page, *lines])))
         return made
 
     def _draw(self, content: bytes) -> None:
@@ -66,7 +70,7 @@ class _Pages:
 
 def paper(place: str, title: str, facts: Sequence[tuple[str, str]], parts: Sequence[Part], foot: str) -> bytes:
     """Parts without rows are left out."""
-    pages = _Pages()
+    pages = _Pages(foot)
     pages.text(place, 10)
     pages.text(title, 16)
     pages.line(1)
@@ -74,7 +78,11 @@ def paper(place: str, title: str, facts: Sequence[tuple[str, str]], parts: Seque
     for part in parts:
         if part.rows:
             _table(pages, part)
-    return document(pages.sheets(foot), title)
+    return document(pages.sheets(), title)
+
+
+def _foot_lines(foot: str, number: str) -> list[Line]:
+    return wrapped(Line(f"{foot}  {number}", _FOOT), _ROOM)
 
 
 def _table(pages: _Pages, part: Part) -> None:

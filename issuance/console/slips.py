@@ -65,20 +65,21 @@ def wrapped(line: Line, room: float) -> list[Line]:
         return [line]
     made, current = [], ""
     for word in _words(line.text):
-        if current and _width(current + word, line.size) > room:
+        if current and text_width(current + word, line.size) > room:
             made.append(current)
             current = word.lstrip(" ")
         else:
             current += word
-        while _width(current, line.size) > room:
-            fits = next(n for n in range(len(current) - 1, 0, -1) if _width(current[:n], line.size) <= room)
+        while text_width(current, line.size) > room:
+            fits = next(n for n in range(len(current) - 1, 0, -1) if text_width(current[:n], line.size) <= room)
             made.append(current[:fits])
             current = current[fits:]
     return [Line(text, line.size) for text in (*made, current)]
 
 
 def _words(text: str) -> list[str]:
-    """Chinese may break after every character but before closing punctuation, Latin before a blank."""
+    """Chinese may break after every character but before closing punctuation and the dot within a name, Latin before
+    a blank."""
     made: list[str] = []
     for character in text:
         if made and _sticks(made[-1][-1], character):
@@ -90,14 +91,14 @@ def _words(text: str) -> list[str]:
 
 def _sticks(before: str, character: str) -> bool:
     is_inner = character != " " and _is_latin(before) and _is_latin(character)
-    return is_inner or character in "，。；：！？、）》”"
+    return is_inner or character in "，。；：！？、）》”·"
 
 
 def _is_latin(character: str) -> bool:
     return " " <= character <= "~"
 
 
-def _width(text: str, size: float) -> float:
+def text_width(text: str, size: float) -> float:
     return sum(_HELVETICA[ord(c) - 32] if _is_latin(c) else 1000 for c in text) * size / 1000
 
 
@@ -111,7 +112,7 @@ def drawn(line: Line, x: float, y: float) -> bytes:
         text = "".join(run)
         font, shown = ("L", _literal(text)) if is_latin else ("C", f"<{text.encode('utf-16-be').hex().upper()}>")
         made.append(f"BT /{font} {line.size:g} Tf {x:.2f} {y:.2f} Td {shown} Tj ET\n")
-        x += _width(text, line.size)
+        x += text_width(text, line.size)
     return "".join(made).encode("ascii")
 
 

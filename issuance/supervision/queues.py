@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, func, literal, select, tuple_, union_all
+from sqlalchemy import CompoundSelect, Row, Select, func, literal, select, tuple_, union_all
 
 from cardlib.failures import FailureCode, describe
 from issuance.applications.cases import WORDS, next_action_of
@@ -20,7 +21,7 @@ from issuance.persons.service import masked
 from issuance.production.states import BATCH_CODES, BatchState
 from issuance.supervision.full import MOST_COUNTED, FullQueues
 from issuance.supervision.schemas import NextStep, Queue, QueueCount, WorkItem
-from issuance.supervision.sources import SOURCES, Look, Source
+from issuance.supervision.sources import SOURCES, Look, LookForm, Source
 from issuance.unit import Unit
 
 _RETURNED: Final = "returned"
@@ -141,17 +142,12 @@ class WorkQueues:
         full = FullQueues.of(self._unit.services.database)
         whose = (self._look.regions, self._look.office)
         found = full.known(whose, self._unit.now)
-        parts = [self._number(queue, source) for queue, source in SOURCES.items() if queue not in found]
-        for row in await self._unit.session.execute(union_all(*parts)) if parts else ():
-            found[Queue(row.queue)] = row.n, row.oldest
+        asked = tuple(queue for queue in SOURCES if queue not in found)
+        if asked:
+            for row in await self._unit.session.execute(_numbers(asked, self._look.form), self._look.values):
+                found[Queue(row.queue)] = row.n, row.oldest
         full.keep(whose, found, self._unit.now)
         return [_count(queue, *found[queue]) for queue in SOURCES]
-
-    def _number(self, queue: Queue, source: Source) -> Select[str, int, Any]:
-        at = source.rows(self._look).with_only_columns(source.sort[0].label("at"), maintain_column_froms=True)
-        some = at.order_by(source.sort[0]).limit(MOST_COUNTED + 1).subquery()
-        columns = (literal(queue.value).label("queue"), func.count().label("n"), func.min(some.c.at).label("oldest"))
-        return select(*columns).select_from(some)
 
     async def items(self, queue: Queue, page: PageRequest) -> Page[WorkItem]:
         """The oldest or most urgent first."""
@@ -193,6 +189,19 @@ class WorkQueues:
             quantity=1 if row.quantity is None else row.quantity,
             next=_next(queue, row),
         )
+
+
+@lru_cache(maxsize=64)
+def _numbers(queues: tuple[Queue, ...], look: LookForm) -> CompoundSelect[str, int, Any]:
+    """Kept: it takes longer to write down than to run."""
+    return union_all(*(_number(queue, SOURCES[queue], look) for queue in queues))
+
+
+def _number(queue: Queue, source: Source, look: LookForm) -> Select[str, int, Any]:
+    at = source.rows(look).with_only_columns(source.sort[0].label("at"), maintain_column_froms=True)
+    some = at.order_by(source.sort[0]).limit(MOST_COUNTED + 1).subquery()
+    columns = (literal(queue.value).label("queue"), func.count().label("n"), func.min(some.c.at).label("oldest"))
+    return select(*columns).select_from(some)
 
 
 def _words(queue: Queue, row: Row[Any]) -> tuple[str, str]:

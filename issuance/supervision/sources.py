@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from sqlalchemy import ColumnElement, Select, String, TextClause, case, literal, null, or_, select, text
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    String,
+    TextClause,
+    bindparam,
+    case,
+    literal,
+    null,
+    or_,
+    select,
+    text,
+    true,
+)
 
 from issuance.applications.models import ApplicationRow
 from issuance.bank.models import AccountRow
 from issuance.cards.models import CardRow, FoundCardRow, RewriteRow
 from issuance.clerks.models import ApprovalRow
+from issuance.database import UtcDateTime
 from issuance.newborns.models import NewbornRow
 from issuance.production.models import BatchRow
 from issuance.production.states import BatchState
 from issuance.reviews.models import ReviewRow
-from issuance.scope import in_regions
+from issuance.scope import in_regions, region_range
 from issuance.stock.models import BlankRow, PlaceRow
 from issuance.supervision.schemas import Queue
 
@@ -43,9 +58,24 @@ COLUMNS: Final = (
 """`key` is the id in the queue's own table; `at` is the time that sorts the queue; `due` is when it has to be done."""
 
 
+class Asker(Protocol):
+    """Who looks, at what moment, as conditions of a statement."""
+
+    @property
+    def now(self) -> datetime | ColumnElement[datetime]: ...
+
+    def of_region(self, column: Any) -> ColumnElement[bool]: ...
+
+    def of_office(self, column: Any) -> list[ColumnElement[bool]]:
+        """What no office has taken in belongs to all of its region."""
+
+    def below(self, column: Any) -> ColumnElement[bool]:
+        """Of the own office and those below it only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Who looks, at what moment: `regions` is a prefix, `office` the path of the highest office seen."""
+    """`regions` is a prefix, `office` the path of the highest office seen."""
 
     now: datetime
     regions: str
@@ -55,15 +85,53 @@ class Look:
         return in_regions(column, self.regions)
 
     def of_office(self, column: Any) -> list[ColumnElement[bool]]:
-        """What no office has taken in belongs to all of its region."""
         return [or_(column.is_(None), column.startswith(self.office))] if self.office else []
+
+    def below(self, column: Any) -> ColumnElement[bool]:
+        return column.startswith(self.office)  # type: ignore[no-any-return]
+
+    @property
+    def form(self) -> LookForm:
+        return LookForm(bool(self.regions), bool(self.office))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """For a statement made with `form`."""
+        first, last = region_range(self.regions)
+        return {"now": self.now, "first_region": first, "last_region": last, "office": self.office}
+
+
+@dataclass(frozen=True, slots=True)
+class LookForm:
+    """What the looks of many have in common: values are given when a statement is run."""
+
+    has_regions: bool
+    has_office: bool
+
+    @property
+    def now(self) -> ColumnElement[datetime]:
+        return bindparam("now", type_=UtcDateTime())
+
+    def of_region(self, column: Any) -> ColumnElement[bool]:
+        wanted: ColumnElement[bool] = column.between(_text("first_region"), _text("last_region"))
+        return wanted if self.has_regions else true()
+
+    def of_office(self, column: Any) -> list[ColumnElement[bool]]:
+        return [or_(column.is_(None), self.below(column))] if self.has_office else []
+
+    def below(self, column: Any) -> ColumnElement[bool]:
+        return column.startswith(_text("office"))  # type: ignore[no-any-return]
+
+
+def _text(name: str) -> BindParameter[str]:
+    return bindparam(name, type_=String())
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """`rows` selects `COLUMNS`, `sort` are the columns behind `at` and `key`; `key_type` as a cursor has it."""
 
-    rows: Callable[[Look], Select[Any]]
+    rows: Callable[[Asker], Select[Any]]
     sort: tuple[Any, Any]
     key_type: type = str
 
@@ -79,7 +147,7 @@ def _columns(key: Any, at: Any, region: Any, **others: Any) -> list[ColumnElemen
     return [(given.get(name, nothing[name])).label(name) for name in COLUMNS]
 
 
-def _application(look: Look, at: Any, *conditions: ColumnElement[bool] | TextClause) -> Select[Any]:
+def _application(look: Asker, at: Any, *conditions: ColumnElement[bool] | TextClause) -> Select[Any]:
     row = ApplicationRow
     columns = _columns(
         row.id,
@@ -97,17 +165,17 @@ def _application(look: Look, at: Any, *conditions: ColumnElement[bool] | TextCla
     return select(*columns).where(*conditions, look.of_region(row.region), *look.of_office(row.office))
 
 
-def _stuck(look: Look) -> Select[Any]:
+def _stuck(look: Asker) -> Select[Any]:
     row = ApplicationRow
     is_stuck = or_(row.case_reason.is_not(None), row.case_deadline <= look.now)
     return _application(look, row.case_deadline, row.case_step.is_not(None), row.case_step != "identity", is_stuck)
 
 
-def _to_identify(look: Look) -> Select[Any]:
+def _to_identify(look: Asker) -> Select[Any]:
     return _application(look, ApplicationRow.created_at, ApplicationRow.state == fixed("submitted"), _IS_OPEN)
 
 
-def _to_issue(look: Look) -> Select[Any]:
+def _to_issue(look: Asker) -> Select[Any]:
     """Those that no other clerk has still to look at; `step` tells of one that was sent back."""
     row = ApplicationRow
     is_stuck = or_(row.case_reason.is_not(None), row.case_deadline <= look.now)
@@ -119,7 +187,7 @@ def _to_issue(look: Look) -> Select[Any]:
     return query.with_only_columns(*(columns[name] for name in COLUMNS), maintain_column_froms=True)
 
 
-def _to_review(look: Look) -> Select[Any]:
+def _to_review(look: Asker) -> Select[Any]:
     row = ReviewRow
     columns = _columns(
         row.application_id,
@@ -131,12 +199,10 @@ def _to_review(look: Look) -> Select[Any]:
         owner=row.collected_by,
     )
     query = select(*columns).join(ApplicationRow, ApplicationRow.id == row.application_id)
-    return query.where(
-        row.state == fixed("waiting"), look.of_region(row.region), row.collected_at_office.startswith(look.office)
-    )
+    return query.where(row.state == fixed("waiting"), look.of_region(row.region), look.below(row.collected_at_office))
 
 
-def _to_approve(look: Look) -> Select[Any]:
+def _to_approve(look: Asker) -> Select[Any]:
     row = ApprovalRow
     columns = _columns(
         row.id, row.asked_at, row.region, office=row.office, due=row.expires_at, step=row.act, owner=row.asked_by
@@ -144,13 +210,13 @@ def _to_approve(look: Look) -> Select[Any]:
     return select(*columns).where(row.state == fixed("waiting"), row.expires_at > look.now, look.of_region(row.region))
 
 
-def _newborns(look: Look) -> Select[Any]:
+def _newborns(look: Asker) -> Select[Any]:
     row = NewbornRow
     columns = _columns(row.id, row.deadline, row.region, due=row.deadline, owner=row.created_by)
     return select(*columns).where(row.state == fixed("waiting"), look.of_region(row.region))
 
 
-def _to_hand_over(look: Look) -> Select[Any]:
+def _to_hand_over(look: Asker) -> Select[Any]:
     """Finished cards that lie at an outlet."""
     row = BlankRow
     columns = _columns(
@@ -177,7 +243,7 @@ def _to_hand_over(look: Look) -> Select[Any]:
     )
 
 
-def _to_rewrite(look: Look) -> Select[Any]:
+def _to_rewrite(look: Asker) -> Select[Any]:
     row = RewriteRow
     columns = _columns(
         row.card_number,
@@ -195,8 +261,8 @@ def _to_rewrite(look: Look) -> Select[Any]:
     )
 
 
-def _batches(states: Sequence[str]) -> Callable[[Look], Select[Any]]:
-    def rows(look: Look) -> Select[Any]:
+def _batches(states: Sequence[str]) -> Callable[[Asker], Select[Any]]:
+    def rows(look: Asker) -> Select[Any]:
         row = BatchRow
         columns = _columns(row.id, row.updated_at, row.region, step=row.state, owner=row.updated_by, quantity=row.lines)
         return select(*columns).where(row.state.in_(states), look.of_region(row.region))
@@ -204,7 +270,7 @@ def _batches(states: Sequence[str]) -> Callable[[Look], Select[Any]]:
     return rows
 
 
-def _accounts(look: Look) -> Select[Any]:
+def _accounts(look: Asker) -> Select[Any]:
     row = AccountRow
     columns = _columns(
         row.card_number,
@@ -222,7 +288,7 @@ def _accounts(look: Look) -> Select[Any]:
     )
 
 
-def _found(look: Look) -> Select[Any]:
+def _found(look: Asker) -> Select[Any]:
     """`step` is the next act: a lost or cancelled card is destroyed, and one that nobody fetched in time."""
     row = FoundCardRow
     is_useless = or_(CardRow.state.in_(("2", "9")), row.keep_until <= look.now)

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from issuance.applications.schemas import ApplicationState
 from issuance.clock import china_date
+from issuance.database import plan_for_values
 from issuance.input_rules import field_error
 from issuance.problems import bad_input
 from issuance.rules import RuleError
@@ -24,7 +25,8 @@ from issuance.unit import Unit
 
 MOST_DAYS: Final = 366
 DASHBOARD_DAYS: Final = 14
-DASHBOARD_PLACES: Final = 8
+_STOCK_LINES: Final = 8
+"""Of a dashboard."""
 _DAYS: Final = (date(2000, 1, 1), date(2999, 12, 31))
 """Beyond, the calendar of Python itself ends soon."""
 _HEADINGS: Final = (
@@ -53,8 +55,8 @@ class _Ended:
 class Dashboard:
     """What the supervisor's first page shows, all of one moment: the last 14 days, and today by region or office.
 
-    The times of the 14 days together are not looked up: those of `days.total` are null. `stock` is that of the first
-    places.
+    The times of the 14 days together are not looked up: those of `days.total` are null. `stock` has the first
+    lines.
     """
 
     today: Figures
@@ -88,44 +90,44 @@ class StatisticsService:
 
     async def table(self, period: Period, by: Breakdown) -> Statistics:
         rows = await self._days(period) if by == "day" else await self._rows(period, by)
-        ended = _gathered(await self._figures.ended(period, None)).get("", _Ended())
+        times = await self._figures.times(period)
         stuck = (await self._figures.stuck(None)).get("", 0) if by == "day" else sum(row.stuck or 0 for row in rows)
-        total = _total(rows, ended.p50, ended.p90, stuck)
+        total = _total(rows, *times, stuck)
         return Statistics(first=period.first, last=period.last, by=by, rows=rows, total=total)
 
-    async def _days(self, period: Period) -> list[Figures]:
-        """Every day of the period; asked for are those that are not known from before, and the last."""
+    async def _days(self, period: Period, last: Figures | None = None) -> list[Figures]:
+        """Every day of the period; asked for are those that are not known from before, and the last if not given."""
         days, key = period.days(), self._figures.key
         closed = ClosedDays.of(self._unit.services.database)
         known = closed.known(key, days[:-1])
-        asked = await self._rows(Period(days[len(known)], period.last), "day")
+        missing = days[len(known) :] if last is None else days[len(known) : -1]
+        asked = await self._rows(Period(missing[0], missing[-1]), "day") if missing else []
         closed.keep(key, asked, self._unit.now)
-        return [*known, *asked]
+        return [*known, *asked, *([] if last is None else [last])]
 
     async def _rows(self, period: Period, by: Breakdown) -> list[Figures]:
         """Every day of the period; of regions and offices those with anything to tell."""
-        applied, spoiled = await self._figures.applied(period, by), await self._figures.spoiled(period, by)
+        counted = await self._figures.counted(period, by)
         ended = _gathered(await self._figures.ended(period, by))
-        stuck = {} if by == "day" else await self._figures.stuck(by)
-        found = sorted({*applied, *ended, *stuck, *spoiled})
+        found = sorted({*counted.applied, *ended, *counted.stuck, *counted.spoiled})
         keys = [day.isoformat() for day in period.days()] if by == "day" else found
         names = await self._names(by, set(keys))
         return [
             _figures(
                 key,
                 names.get(key, (key, key)),
-                applied.get(key, 0),
+                counted.applied.get(key, 0),
                 ended.get(key, _Ended()),
-                None if by == "day" else stuck.get(key, 0),
-                spoiled.get(key, 0),
+                None if by == "day" else counted.stuck.get(key, 0),
+                counted.spoiled.get(key, 0),
             )
             for key in keys
         ]
 
-    async def stock(self, most_places: int | None = None) -> StockReport:
-        """Of every place with cards, or of so many."""
+    async def stock(self, most: int | None = None) -> StockReport:
+        """All that lies anywhere, or the first so many lines."""
         counts: dict[tuple[str, str, str, str], int] = {}
-        for row in await self._figures.stock(most_places):
+        for row in await self._figures.stock(most):
             key = (row.id, row.name, row.region, "spoiled" if row.state == "spoiled" else row.kind)
             counts[key] = counts.get(key, 0) + row.n
         numbers = await self._figures.free_numbers()
@@ -135,21 +137,25 @@ class StatisticsService:
             rows=[
                 StockFigure(place_id=place, name=name, region=region, kind=kind, count=count)
                 for (place, name, region, kind), count in counts.items()
-            ],
+            ][:most],
         )
 
     async def dashboard(self, by: Breakdown = "region") -> Dashboard:
+        """Today is what its places add up to, but for the times."""
+        await plan_for_values(self._unit.session)
         period = self.period(None, None)
-        days = await self._days(period)
-        places = await self._rows(Period(period.last, period.last), by)
-        today = days[-1].model_copy(update={"stuck": sum(row.stuck or 0 for row in places)})
+        day, only_today = period.last.isoformat(), Period(period.last, period.last)
+        places, times = await self._rows(only_today, by), await self._figures.times(only_today)
+        total = _total(places, *times, sum(row.stuck or 0 for row in places))
+        today = total.model_copy(update={"key": day, "name_zh": day, "name_en": day})
+        days = await self._days(period, today.model_copy(update={"stuck": None}))
         return Dashboard(
             today=today,
             days=Statistics(
                 first=period.first, last=period.last, by="day", rows=days, total=_total(days, None, None, today.stuck)
             ),
             places=Statistics(first=period.last, last=period.last, by=by, rows=places, total=today),
-            stock=await self.stock(DASHBOARD_PLACES),
+            stock=await self.stock(_STOCK_LINES),
             queues=await WorkQueues(self._unit).counts(),
         )
 

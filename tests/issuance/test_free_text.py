@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cardlib.identity import card_number as full_number
+from issuance.console.page import HERE
 from issuance.privacy.free_text import masked_text
 from tests.issuance.conftest import SECRET_NUMBER, Centre, ok
 
@@ -41,6 +44,14 @@ def test_numbers_of_persons_are_masked(typed: str, kept: str) -> None:
 )
 def test_other_numbers_stay(text: str) -> None:
     assert masked_text(text) == text
+
+
+def test_every_field_for_a_reason_says_that_names_are_not_masked() -> None:
+    """The macro `remark` has the hint; `field` has none of its own."""
+    templates = "".join(path.read_text(encoding="utf-8") for path in (HERE / "templates").glob("*.html"))
+    fields = re.findall(r'(\w+)\("(?:reason|note|why)"', templates)
+    assert len(fields) > 10
+    assert set(fields) == {"remark"}
 
 
 async def test_no_number_in_a_reason_reaches_the_database(centre: Centre) -> None:

@@ -77,7 +77,7 @@ async def test_every_shape_of_query_is_limited(database: Database) -> None:
         async with database.transaction(scope=scope) as session:
             return [tuple(row) for row in await session.execute(make())]
 
-    for name, make in READS.items():
+    for name, make in [*READS.items()] * 2:  # at the second time it is known what they read
         everywhere, mine = await ask(make, EVERYWHERE), await ask(make, Scope.of("110000"))
         assert ELSEWHERE not in _shown(mine), name
         if name.startswith(("count", "subquery", "common")):
@@ -183,6 +183,7 @@ MAY_BE_UNSCOPED = {
     "codes/repository.py",
     "ecards/repository.py",
     "hsm_route/repository.py",
+    "login/answers.py",
     "production/repository.py",
     "sessions/repository.py",
     "stock/balance.py",
@@ -194,6 +195,7 @@ MAY_SERVE_EVERYWHERE = {
     "bank/reconciliation.py",
     "cards/jobs.py",
     "clerks/login.py",
+    "clerks/scans.py",
     "clerks/sessions.py",
     "clients/directory.py",
     "clients/service.py",

@@ -20,7 +20,7 @@ MENU = {
     "counter": 3,
     "collect": 3,
     "reviews": 6,
-    "dashboard": 17,
+    "dashboard": 16,
     "alerts": 6,
     "approvals": 6,
     "stock": 10,
@@ -31,8 +31,8 @@ MENU = {
     "audit": 5,
 }
 INNER = {
-    "/console/dashboard?by=office": 17,
-    "/console/dashboard/statistics": 10,
+    "/console/dashboard?by=office": 14,
+    "/console/dashboard/statistics": 9,
     "/console/stock/balance": 10,
     "/console/stock/movements": 6,
     "/console/stock/numbers": 6,

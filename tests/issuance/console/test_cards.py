@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from issuance.console.slips import Line, slip
+from issuance.console.file_parts import Part
+from issuance.console.paper import paper
+from issuance.console.slips import Line, slip, text_width
 from tests.issuance.conftest import Centre, application
 from tests.issuance.console.conftest import Browser, Console
 from tests.issuance.phone import Phone
@@ -145,6 +147,30 @@ def pdf_text(pdf: bytes) -> str:
     """What a slip shows, as its own fonts encode it."""
     shown = re.findall(rb"(?:<([0-9A-F]*)>|\(((?:\\.|[^\\)])*)\)) Tj", pdf)
     return "".join(bytes.fromhex(h.decode()).decode("utf-16-be") if h else t.decode() for h, t in shown)
+
+
+LONG_NAME = "古丽巴哈尔·阿卜杜热合曼江·买买提依明阿卜杜喀迪尔·艾合买提"
+LONG_OFFICE = "示例自治区示例自治州示例自治县社会保险服务中心（示例乡便民服务大厅）示例窗口 · " + "Social Security " * 4
+
+
+def test_nothing_long_is_cut_off_on_paper() -> None:
+    why = "持卡人的母亲到窗口查询，" * 21
+    rows = [[LONG_NAME, "2026-01-05", LONG_OFFICE]] * 40
+    part = Part("cards", "卡片", ["姓名", "日期", "机构"], rows, [2, 1, 3], is_cut=False)
+    printed = paper(LONG_OFFICE, "一人一档", [("姓名", LONG_NAME)], [part], why)
+    for pdf in (slip([Line(LONG_OFFICE, 10), Line(f"姓名：{LONG_NAME}")], title="回执"), printed):
+        assert LONG_NAME in pdf_text(pdf)
+        for page in pdf.split(b"/MediaBox")[1:]:
+            width = float(page.split()[2])
+            texts = SHOWN.findall(page)
+            assert len(texts) == page.count(b"Tj ET"), "what is below the edge has a sign"
+            right = max(float(x) + text_width(pdf_text(shown), float(size)) for shown, size, x, _ in texts)
+            assert right <= width - 4 * 72 / 25.4 + 0.01
+            foot = [float(y) for _, size, _, y in texts if size == b"7"]
+            assert max(foot, default=0) + 7 < min(float(y) for _, size, _, y in texts if size != b"7")
+
+
+SHOWN = re.compile(rb"(BT /\w ([\d.]+) Tf ([\d.]+) ([\d.]+) Td [^\n]* Tj) ET")
 
 
 def test_a_slip_breaks_lines_and_finds_its_objects() -> None:

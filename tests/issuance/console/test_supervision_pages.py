@@ -223,6 +223,7 @@ async def test_a_file_is_opened_with_a_reason_masked_and_printed(console: Consol
     collector = await console.log_in("caiji")
     path = f"/console/files/{made}"
     await collector.get(path)
+    assert "姓名不会遮住" in collector.words
     await collector.post(path, reason="")
     assert collector.status == 400
     assert audited(centre, "person.file") == []
