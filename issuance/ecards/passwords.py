@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
-from issuance.clerks.passwords import fits, hash_password
+from issuance.clerks.passwords import fits, hash_keyed
 from issuance.ecards.models import EcardRow
 from issuance.ecards.repository import EcardRepository
 from issuance.ecards.usability import CANCELLED
@@ -54,7 +54,7 @@ def _known(person: PersonData) -> list[str]:
 
 
 async def hashed(sealer: Sealer, person_id: str, password: str) -> str:
-    return await hash_password(_keyed(sealer, person_id, password))
+    return await hash_keyed(_keyed(sealer, person_id, password))
 
 
 def set_password(row: EcardRow, password_hash: str) -> None:
