@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -173,13 +174,8 @@ class ClientAuth(httpx.Auth):
         yield request
 
 
-def issuer_of(token: str) -> str:
-    """Client id the token claims, before anything is proved; only for looking up the key to verify with."""
-    return _checked_issuer(_Compact.parse(token).claims)
-
-
 def verify_assertion(
-    token: str,
+    token: str | Assertion,
     jwk: dict[str, str],
     method: str,
     path_with_query: str,
@@ -195,13 +191,10 @@ def verify_assertion(
     Raises AssertionExpiredError outside the time window, ClientAuthError for everything else.
     """
     moment = time.time() if now is None else now
-    compact = _Compact.parse(token)
-    claims = compact.claims
+    assertion = token if isinstance(token, Assertion) else Assertion.parse(token)
+    claims = assertion.claims
     try:
-        key = _import_jwk(jwk, private=False).public_key
-        if not isinstance(key, Ed25519PublicKey):
-            raise TypeError("not an Ed25519 key")
-        key.verify(compact.signature, compact.signed)
+        _public_key(json.dumps(jwk)).verify(assertion.signature, assertion.signed)
     except (InvalidSignature, JoseError, ValueError, TypeError):
         raise ClientAuthError("assertion is not signed by the registered key") from None
     issued_at, expires_at = _number(claims, "iat"), _number(claims, "exp")
@@ -217,7 +210,7 @@ def verify_assertion(
         said = claims.get(name)
         if not isinstance(said, str) or not hmac.compare_digest(said.encode(), wanted.encode()):
             raise ClientAuthError(f"assertion was made for another request ({name})")
-    return AssertionClaims(_checked_issuer(claims), nonce, expires_at + CLOCK_SKEW_S)
+    return AssertionClaims(assertion.issuer, nonce, expires_at + CLOCK_SKEW_S)
 
 
 def check_public_jwk(jwk: dict[str, Any]) -> dict[str, str]:
@@ -235,7 +228,7 @@ def body_digest(body: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Compact:
+class Assertion:
     """A JWS in compact form (RFC 7515, 7.1) as assertions are, and nothing is proved yet: `signed` is header and
     claims as sent."""
 
@@ -243,8 +236,16 @@ class _Compact:
     claims: dict[str, Any]
     signature: bytes
 
+    @property
+    def issuer(self) -> str:
+        """Client id it claims; before anything is proved only for looking up the key to verify with."""
+        try:
+            return _checked_client_id(self.claims.get("iss"))
+        except ValueError as error:
+            raise ClientAuthError(str(error)) from None
+
     @classmethod
-    def parse(cls, token: str) -> _Compact:
+    def parse(cls, token: str) -> Assertion:
         """Takes less than the standard allows: one algorithm, no header that would have to be understood."""
         if len(token) > MAX_TOKEN_CHARS:
             raise ClientAuthError("assertion too long")
@@ -295,17 +296,19 @@ def _import_jwk(jwk: dict[str, Any], *, private: bool) -> OKPKey:
     return key
 
 
+@lru_cache(maxsize=1024)
+def _public_key(jwk: str) -> Ed25519PublicKey:
+    """Of a JWK as JSON. Kept, because the same callers come again and again."""
+    key = _import_jwk(json.loads(jwk), private=False).public_key
+    if not isinstance(key, Ed25519PublicKey):
+        raise TypeError("not an Ed25519 key")
+    return key
+
+
 def _checked_client_id(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_CLIENT_ID_CHARS or not set(value) <= _CLIENT_ID_CHARS:
         raise ValueError("client id: 1 to 64 letters, digits, '.', '_' or '-'")
     return value
-
-
-def _checked_issuer(claims: dict[str, Any]) -> str:
-    try:
-        return _checked_client_id(claims.get("iss"))
-    except ValueError as error:
-        raise ClientAuthError(str(error)) from None
 
 
 def _normal_path(path_with_query: str) -> str:

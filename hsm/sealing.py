@@ -37,9 +37,10 @@ def unseal(engine: Engine, key: DeviceKey, sealed: bytes, context: bytes) -> byt
     return engine.sm4_gcm_open(derived[:16], derived[16:], sealed[_START:], context)
 
 
-def index(engine: Engine, key: DeviceKey, value: bytes) -> bytes:
-    """32-byte keyed SM3 of `value`."""
-    return engine.hmac_sm3(derived_key(key, _INDEX_LABEL, b"", 32), value)
+def indices(engine: Engine, key: DeviceKey, values: Sequence[bytes]) -> list[bytes]:
+    """32-byte keyed SM3 of each."""
+    derived = derived_key(key, _INDEX_LABEL, b"", 32)
+    return [engine.hmac_sm3(derived, value) for value in values]
 
 
 def derived_key(key: DeviceKey, label: bytes, context: bytes, length: int) -> bytes:

@@ -262,7 +262,11 @@ class StoreKeyService(CardOperations, TransactionOperations, KeyService):
         return self._use(key, (Purpose.SEAL,), lambda k: sealing.unseal(self._engine, k, sealed, context))
 
     def index(self, key: KeyRef, value: bytes) -> bytes:
-        return self._use(key, (Purpose.SEAL,), lambda k: sealing.index(self._engine, k, value))
+        return self.index_batch(key, [value])[0]
+
+    def index_batch(self, key: KeyRef, values: Sequence[bytes]) -> list[bytes]:
+        row = self._row(key, (Purpose.SEAL,), times=len(values))
+        return self._device.run(lambda session: sealing.indices(self._engine, self._root(session, key, row), values))
 
     # -- key pairs ------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""What many requests ask of the database at the same moment, asked at once.
+"""What many requests ask of the database or the one-time store at the same moment, asked at once.
 
 While one group is under way the next gathers, so a group is as large as the load makes it: one request alone waits
-for nobody, and under load a statement and a commit serve dozens. Every request waits for the group it is in.
+for one turn of the event loop, and under load a statement and a commit serve dozens. Every request waits for the
+group it is in.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from issuance.one_time import OneTimeUnavailableError
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 MAX_GROUP: Final = 128
-_EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError)
+MAX_TURNS: Final = 6
+"""Of the loop that a group gathers for: under load a turn takes milliseconds."""
+_EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError, OneTimeUnavailableError)
 """Faults that no item is the cause of."""
 
 
@@ -39,10 +44,20 @@ class Together(Generic[Item, Answer]):
 
     async def _run(self) -> None:
         while self._waiting:
+            await self._gathered()
             group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
             if not await self._done(group):
                 for one in group:  # so that nobody's fault is another's
                     await self._done([one], is_last=True)
+
+    async def _gathered(self) -> None:
+        """Once a turn of the loop, in which everybody else went on, has brought nobody more."""
+        before = 0
+        for _ in range(MAX_TURNS):
+            if not before < len(self._waiting) < MAX_GROUP:
+                return
+            before = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _done(self, group: list[tuple[Item, asyncio.Future[Answer]]], *, is_last: bool = False) -> bool:
         """False when the group has to be done one by one."""

@@ -49,14 +49,18 @@ class AuditRepository:
             "reason": masked_text(reason),
             "detail": detail,
         }
-        self._session.add(AuditRow(**self._sealed(entry)))
+        (sealed,) = self._sealed([entry])
+        self._session.add(AuditRow(**sealed))
 
     async def add_all(self, entries: Sequence[dict[str, Any]]) -> None:
         """Entries with every field of `add`, in one statement."""
-        await insert_all(self._session, AuditRow, [self._sealed(entry) for entry in entries])
+        await insert_all(self._session, AuditRow, self._sealed(entries))
 
-    def _sealed(self, entry: dict[str, Any]) -> dict[str, Any]:
-        return entry | {"seal": None if self._seal is None else self._seal.make(stored_form(entry))}
+    def _sealed(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self._seal is None:
+            return [entry | {"seal": None} for entry in entries]
+        seals = self._seal.make([stored_form(entry) for entry in entries])
+        return [entry | {"seal": seal} for entry, seal in zip(entries, seals, strict=True)]
 
     async def find(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,15 +30,17 @@ class AuditSeal:
         self._keys = keys
         self._current = _current(keys)
 
-    def make(self, entry: dict[str, Any]) -> bytes:
-        """`entry` as the database will give it back (`stored_form`)."""
-        nonce = secrets.token_bytes(_NONCE)
+    def make(self, entries: Sequence[dict[str, Any]]) -> list[bytes]:
+        """Entries as the database will give them back (`stored_form`)."""
+        made = [(secrets.token_bytes(_NONCE), entry) for entry in entries]
+        key = self._current
         try:
-            mac = self._mac(self._current, nonce, entry)
+            macs = self._macs(key, made)
         except KeyNotFoundError:  # destroyed after a rotation
-            self._current = _current(self._keys)
-            mac = self._mac(self._current, nonce, entry)
-        return self._current.version.to_bytes(2) + nonce + mac
+            key = self._current = _current(self._keys)
+            macs = self._macs(key, made)
+        version = key.version.to_bytes(2)
+        return [version + nonce + mac for (nonce, _), mac in zip(made, macs, strict=True)]
 
     def fits(self, entry: dict[str, Any]) -> bool:
         """Whether the entry is as it was made. Raises HsmError when the key service cannot serve."""
@@ -49,14 +52,18 @@ class AuditSeal:
             return False
         key = replace(AUDIT_SEAL, version=int.from_bytes(seal[:2]))
         try:
-            mac = self._mac(key, seal[2:-_MAC], entry)
+            (mac,) = self._macs(key, [(seal[2:-_MAC], entry)])
         except KeyNotFoundError:
             return False
         return hmac.compare_digest(mac, seal[-_MAC:])
 
-    def _mac(self, key: KeyRef, nonce: bytes, entry: dict[str, Any]) -> bytes:
-        body = {name: value for name, value in entry.items() if name not in ("id", "seal")}
-        return self._keys.index(key, _LABEL + nonce + entry_bytes(body))
+    def _macs(self, key: KeyRef, made: Sequence[tuple[bytes, dict[str, Any]]]) -> list[bytes]:
+        """Of entries with their nonces."""
+        return self._keys.index_batch(key, [_LABEL + nonce + entry_bytes(_body(entry)) for nonce, entry in made])
+
+
+def _body(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name not in ("id", "seal")}
 
 
 def stored_form(entry: dict[str, Any]) -> dict[str, Any]:

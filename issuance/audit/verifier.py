@@ -27,6 +27,7 @@ Hash = Callable[[bytes], bytes]
 Verify = Callable[[bytes, bytes, bytes], bool]
 """Public key (04 || X || Y), message, signature (r || s)."""
 MAX_LINE = 1 << 20
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 MAX_PAIRS = 64
 """Among more changed entries than these nobody looks for pairs that changed places."""
 
@@ -185,7 +186,7 @@ def is_consistent(digest: Hash, old: tuple[int, bytes], new: tuple[int, bytes], 
 
 def entry_bytes(entry: dict[str, Any]) -> bytes:
     """What a leaf is the hash of: JSON in ASCII, keys sorted, without spaces."""
-    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+    return _CANONICAL.encode(entry).encode()
 
 
 def head_bytes(head: dict[str, Any]) -> bytes:

@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cardlib.failures import describe
-from hsm.primitives import default_engine
-from issuance.audit.refusals import record_refusal
 from issuance.clients.auth import act_of, caller_of
 from issuance.clients.models import ClientRow
 from issuance.clients.repository import ClientRepository
 from issuance.clients.schemas import ClientId, Role
-from issuance.codes.envelope import (
-    MAX_SECURITY,
-    SIGNATURE_HEADER,
-    SIGNED_HEADERS,
-    VERSION,
-    BusCipher,
-    BusKeys,
-    EnvelopeError,
+from issuance.codes.bus_call import (
+    FAILED,
+    OK,
+    BusCall,
+    Envelope,
+    EnvelopeAnswer,
+    Wire,
+    sealed_keys,
+    unproved,
+    unsealed_keys,
 )
+from issuance.codes.envelope import BusCipher, BusKeys
 from issuance.codes.models import BusPartnerRow
 from issuance.codes.schemas import Scene
 from issuance.codes.spending import CodeSpending, Presented
-from issuance.input_rules import field_error
-from issuance.problems import ProblemError, bad_input
-from issuance.sealing import Sealer
+from issuance.login import channels
+from issuance.problems import ProblemError
 from issuance.services import Services
 from issuance.unit import Desk, OperatorUnit, VerifierDesk, services_of
 
 router = APIRouter(tags=["codes in the field's interface"])
-WINDOW_S: Final = 300
 API_NAME: Final = "qrcode_valid_encrypt"
-OK: Final = "000000"
-FAILED: Final = "700"
 SCENES: Final = {"01": Scene.IDENTITY, "02": Scene.PAYMENT, "03": Scene.IDENTITY, "04": Scene.IDENTITY}
 """busiType 01 业务查询 (identity), 02 缴费支付, 03 其他, 04 异地就医."""
-_TIMESTAMP: Final = re.compile(r"[0-9]{13}")
 _CODE = "OC1.3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class QrCodeValid(_Wire):
+class QrCodeValid(Wire):
     """Fields of the field's programs; more are ignored."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"qrCode": _CODE, "busiType": "01"}]})
@@ -62,7 +51,7 @@ class QrCodeValid(_Wire):
     busiType: Literal["01", "02", "03", "04"]  # noqa: N815
 
 
-class QrCodeAnswer(_Wire):
+class QrCodeAnswer(Wire):
     """`msgCode` 000000: accepted. 700: refused, `result.code` is the failure; a refused code is not tried again."""
 
     model_config = ConfigDict(
@@ -82,29 +71,13 @@ class QrCodeAnswer(_Wire):
     result: dict[str, str]
 
 
-class Envelope(_Wire):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"security": "jRmJ…"}]})
-
-    security: str = Field(min_length=1, max_length=MAX_SECURITY)
-
-
-class EnvelopeAnswer(_Wire):
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"msgCode": OK, "msg": "成功", "result": {"encrypt": "jRmJ…"}}]}
-    )
-
-    msgCode: str  # noqa: N815
-    msg: str
-    result: dict[str, str]
-
-
-class BusPartnerRequest(_Wire):
+class BusPartnerRequest(Wire):
     model_config = ConfigDict(json_schema_extra={"examples": [{"cipher": "sm4-cbc"}]})
 
     cipher: BusCipher = Field(description="aes-ecb only for partners whose programs know nothing else: it is weak")
 
 
-class BusPartner(_Wire):
+class BusPartner(Wire):
     """Told once; the centre keeps the keys sealed."""
 
     model_config = ConfigDict(
@@ -127,15 +100,14 @@ async def valid(request: QrCodeValid, desk: VerifierDesk) -> QrCodeAnswer:
     return await _answered(desk, request)
 
 
-@router.post("/ecard/v1/bus", summary="The same in the bus's encrypted envelope, signed in its headers")
+@router.post("/ecard/v1/bus", summary="Codes and scan log-in in the bus's encrypted envelope")
 async def bus(envelope: Envelope, request: Request) -> EnvelopeAnswer:
-    services = services_of(request)
-    desk, keys = await _partner(services, request, envelope)
+    services, call = services_of(request), BusCall.of(request, envelope)
+    if call.service in channels.SERVICES:
+        return await channels.answer(services, request, call)
+    desk, keys = await _partner(services, request, call)
     async with desk.ahead():
-        try:
-            asked = QrCodeValid.model_validate(keys.decrypted(envelope.security))
-        except (EnvelopeError, ValidationError):
-            raise bad_input(field_error("body.security", "value")) from None
+        asked = call.opened(keys, QrCodeValid)
     answer = await _answered(desk, asked)
     return EnvelopeAnswer(msgCode=answer.msgCode, msg=answer.msg, result={"encrypt": keys.encrypted(answer.result)})
 
@@ -151,7 +123,7 @@ async def register(client_id: ClientId, request: BusPartnerRequest, unit: Operat
             access_key=access_key,
             client_id=client.id,
             cipher=request.cipher,
-            sealed_keys=_sealed(unit.services.sealer, keys, access_key),
+            sealed_keys=sealed_keys(unit.services.sealer, keys, f"bus_partners:{access_key}"),
             created_at=unit.now,
         )
     )
@@ -195,57 +167,24 @@ async def _answered(desk: Desk, request: QrCodeValid) -> QrCodeAnswer:
 # -- the envelope's caller --------------------------------------------------------------------------------------------
 
 
-async def _partner(services: Services, request: Request, envelope: Envelope) -> tuple[Desk, BusKeys]:
+async def _partner(services: Services, request: Request, call: BusCall) -> tuple[Desk, BusKeys]:
     """Whose keys signed this request just now, and for the first time.
 
     Raises CLIENT_UNKNOWN, REQUEST_EXPIRED, REQUEST_REPLAYED, NOT_FOUND for another service of the bus,
     CLIENT_FORBIDDEN, ONE_TIME_UNAVAILABLE.
     """
-    fields = {name: request.headers.get(name, "") for name in SIGNED_HEADERS}
-    signature = request.headers.get(SIGNATURE_HEADER, "")
     async with services.database.look() as session:
-        row = await session.scalar(
-            select(BusPartnerRow).where(BusPartnerRow.access_key == fields["_api_access_key"][:32])
-        )
+        row = await session.scalar(select(BusPartnerRow).where(BusPartnerRow.access_key == call.access_key))
     client = None if row is None else await services.clients.find(row.client_id)
-    keys = None if row is None else _unsealed(services.sealer, row)
-    signed = fields | {"security": envelope.security}
-    if client is None or client.status != "active" or keys is None or not keys.is_signed(signed, signature):
-        raise await _unproved(services, request, client)
+    keys = None if row is None else _unsealed(services, row)
+    if client is None or client.status != "active" or keys is None or not call.is_signed_by(keys):
+        name, region = ("", None) if client is None else (client.id, client.region)
+        raise await unproved(services, request, name, region)
     request.state.client_id = client.id
     desk = Desk(services, caller_of(client), act_of(request), (Role.VERIFIER,))
     async with desk.ahead():
-        _demand_now(fields, services.clock())
-        digest = default_engine().sm3(signature.encode()).hex()
-        if not await services.one_time.put(f"bus:{client.id}:{digest}", b"", 2 * WINDOW_S):
-            raise ProblemError("REQUEST_REPLAYED", "this request has been sent before")
+        await call.demand_fresh(services, client.id, served=frozenset({API_NAME}))
     return desk, keys
-
-
-async def _unproved(services: Services, request: Request, client: ClientRow | None) -> ProblemError:
-    """With an audit entry, within `services.unproved` a minute."""
-    refusal, now = ProblemError("CLIENT_UNKNOWN", "no partner of the bus signed this"), services.clock()
-    name = "" if client is None else client.id
-    if services.unproved.allows(name, now):
-        await record_refusal(
-            services,
-            refusal,
-            at=now,
-            actor=name,
-            clerk="",
-            act=act_of(request),
-            region=None if client is None else client.region,
-            detail={"is_proved": False},
-        )
-    return refusal
-
-
-def _demand_now(fields: Mapping[str, str], now: datetime) -> None:
-    stamp = fields["_api_timestamp"]
-    if not _TIMESTAMP.fullmatch(stamp) or abs(int(stamp) / 1000 - now.timestamp()) > WINDOW_S:
-        raise ProblemError("REQUEST_EXPIRED", f"_api_timestamp is not within {WINDOW_S} seconds")
-    if (fields["_api_name"], fields["_api_version"]) != (API_NAME, VERSION):
-        raise ProblemError("NOT_FOUND", "the bus has no such service here")
 
 
 async def _verifier(session: AsyncSession, client_id: str) -> ClientRow:
@@ -255,11 +194,5 @@ async def _verifier(session: AsyncSession, client_id: str) -> ClientRow:
     return client
 
 
-def _sealed(sealer: Sealer, keys: BusKeys, access_key: str) -> bytes:
-    return sealer.seal([keys.key.hex(), keys.secret], f"bus_partners:{access_key}")
-
-
-def _unsealed(sealer: Sealer, row: BusPartnerRow) -> BusKeys:
-    opened: list[Any] = sealer.unseal(row.sealed_keys, f"bus_partners:{row.access_key}")
-    cipher: BusCipher = "aes-ecb" if row.cipher == "aes-ecb" else "sm4-cbc"
-    return BusKeys(cipher, bytes.fromhex(opened[0]), opened[1])
+def _unsealed(services: Services, row: BusPartnerRow) -> BusKeys:
+    return unsealed_keys(services.sealer, row.cipher, row.sealed_keys, f"bus_partners:{row.access_key}")

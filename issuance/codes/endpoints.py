@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response, status
 
+from issuance.clients.schemas import Role
 from issuance.codes.issuing import issue_code
 from issuance.codes.repository import UseRepository
 from issuance.codes.schemas import CodeRequest, CodeUse, CodeValidation, IssuedCode, ValidatedCode
 from issuance.codes.spending import CodeSpending, Presented
+from issuance.direct import DirectRoute
 from issuance.ecards.access import EcardNo, HolderUnit
 from issuance.idempotency import REPLAYED_HEADER, OptionalKey
 from issuance.paging import Page, PageQuery
@@ -25,9 +27,9 @@ async def issue(ecard_no: EcardNo, request: CodeRequest, call: HolderUnit) -> Is
     return await issue_code(call, request)
 
 
-@router.get("/ecards/{ecard_no}/uses", summary="Who accepted a code of this card, for what and when, newest first")
+@router.get("/ecards/{ecard_no}/uses", summary="Who took a code of this card or logged its holder in, newest first")
 async def uses(ecard_no: EcardNo, call: HolderUnit, page: PageQuery) -> Page[CodeUse]:
-    return await UseRepository(call.unit.session).of(call.ecard.ecard_no, call.link.sign_no, page)
+    return await UseRepository(call.unit.session).of(call.ecard, call.link.sign_no, page)
 
 
 @router.post("/ecard-codes/validate", response_model_exclude_none=True, summary="Validate a code and spend it")
@@ -47,3 +49,6 @@ async def validate(
         if spent.is_again:
             response.headers[REPLAYED_HEADER] = "true"
         return spending.answer(spent, request.scene)
+
+
+DIRECT = (DirectRoute("/v1/ecard-codes/validate", CodeValidation, (Role.VERIFIER,), validate),)

@@ -21,6 +21,7 @@ from issuance.codes.models import EcardUseRow
 from issuance.codes.text import ShownCode
 from issuance.database import Database, insert_new
 from issuance.ecards.models import EcardRow, FamilyRow, LinkRow
+from issuance.one_time import Claim, Claiming, OneTimeStore
 from issuance.persons.models import PersonRow
 from issuance.scope import EVERYWHERE
 from issuance.together import Together
@@ -87,9 +88,10 @@ class Recorded:
 class UseLedger:
     """A verifier honours cards from everywhere, so both transactions see every region."""
 
-    def __init__(self, database: Database, seal: AuditSeal) -> None:
+    def __init__(self, database: Database, seal: AuditSeal, store: OneTimeStore) -> None:
         self._database = database
         self._seal = seal
+        self.claim: Together[Claiming, Claim] = Together(store.claim_all)
         self.standing: Together[ShownCode, Standing | None] = Together(self._stand)
         self.record: Together[Use, Recorded] = Together(self._record)
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from cardlib.wire import Message
 from issuance.cards.schemas import CardState
+from issuance.consents.schemas import ConsentItem
 
 MAX_FEN = 10**11
 
@@ -104,7 +105,7 @@ class ValidatedCode(Message):
 
 
 class CodeUse(Message):
-    """用码记录: who accepted a code of this card, for what and when."""
+    """用码记录: who accepted a code of this card or logged its holder in, for what and when."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -116,6 +117,7 @@ class CodeUse(Message):
                     "client": "hospital-1",
                     "client_name": "示例医院",
                     "amount_fen": 1250,
+                    "items": [],
                     "is_this_phone": True,
                 }
             ]
@@ -125,9 +127,11 @@ class CodeUse(Message):
     at: datetime
     scene: Scene
     act: str = Field(
-        description="`validate`, `consent`, `recognise` (another platform's code), or `field.` and the busiType"
+        description="`validate`, `consent`, `recognise` (another platform's code), `field.` and the busiType, or "
+        "`log-in`: then `client` is a relying party"
     )
     client: str
     client_name: str
     amount_fen: int | None
+    items: list[ConsentItem] = Field(description="What a log-in let the relying party know of the holder")
     is_this_phone: bool

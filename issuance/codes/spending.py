@@ -19,7 +19,7 @@ from issuance.consents.catalogue import ITEMS_OF_SCENE, SHOWN_IN_SCENE
 from issuance.consents.disclosure import Values, disclosed
 from issuance.consents.ledger import ConsentService
 from issuance.ecards.usability import judge
-from issuance.one_time import Claim, Outcome
+from issuance.one_time import Claim, Claiming, Outcome
 from issuance.problems import ProblemError
 from issuance.rules import Rules
 from issuance.services import Services
@@ -84,8 +84,8 @@ class CodeSpending:
         if digest is None:
             raise ProblemError(*_REFUSALS[Outcome.UNKNOWN])
         request = self._request_digest(presented)
-        claim = await self._services.one_time.claim(
-            key_of(digest), f"{self._own}{request.hex()}", label=presented.scene
+        claim = await self._services.code_uses.claim(
+            Claiming(key_of(digest), f"{self._own}{request.hex()}", presented.scene)
         )
         shown = ShownCode.unsealed(self._services.sealer, claim.value, digest) if claim.value else None
         if claim.outcome in _REFUSALS or shown is None:

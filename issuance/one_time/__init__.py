@@ -5,10 +5,10 @@ from __future__ import annotations
 from issuance.clock import Clock
 from issuance.one_time.memory import MemoryStore
 from issuance.one_time.redis_store import RedisStore
-from issuance.one_time.store import Claim, OneTimeStore, OneTimeUnavailableError, Outcome
+from issuance.one_time.store import Claim, Claiming, OneTimeStore, OneTimeUnavailableError, Outcome
 from issuance.settings import Settings
 
-__all__ = ["Claim", "OneTimeStore", "OneTimeUnavailableError", "Outcome", "one_time_store"]
+__all__ = ["Claim", "Claiming", "OneTimeStore", "OneTimeUnavailableError", "Outcome", "one_time_store"]
 
 
 def one_time_store(settings: Settings, clock: Clock) -> OneTimeStore:

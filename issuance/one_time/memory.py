@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from issuance.clock import Clock
-from issuance.one_time.store import KEPT_LONGER_S, Claim, OneTimeUnavailableError, Outcome, begun_later, check
+from issuance.one_time.store import KEPT_LONGER_S, Claim, Claiming, OneTimeUnavailableError, Outcome, begun_later, check
 
 MAX_ENTRIES = 200_000
 
@@ -75,6 +76,9 @@ class MemoryStore:
             entry.claimant, outcome = claimant, Outcome.FIRST
         holder = entry.claimant or "" if outcome is Outcome.TAKEN else ""
         return Claim(outcome, entry.value, holder)
+
+    async def claim_all(self, claims: Sequence[Claiming]) -> list[Claim]:
+        return [await self.claim(one.key, one.claimant, label=one.label) for one in claims]
 
     async def drop(self, key: str) -> None:
         self._entries.pop(key, None)

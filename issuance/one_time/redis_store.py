@@ -7,7 +7,7 @@ claim never depends on either: once there is a claimant it stays, until the entr
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from issuance.clock import Clock
-from issuance.one_time.store import KEPT_LONGER_S, Claim, OneTimeUnavailableError, Outcome, begun_later, check
+from issuance.one_time.store import KEPT_LONGER_S, Claim, Claiming, OneTimeUnavailableError, Outcome, begun_later, check
 
 TIMEOUT_S: Final = 2.0
 MAX_CONNECTIONS: Final = 64
@@ -42,18 +42,26 @@ redis.call('HSET', KEYS[1], 'v', ARGV[1], 'l', ARGV[2], 'e', ARGV[3], 'p', ARGV[
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """
-_CLAIM: Final = """
-local entry = redis.call('HMGET', KEYS[1], 'v', 'e', 'l', 'c')
-if not entry[1] then return {'unknown', '', ''} end
-local alive = tonumber(ARGV[3]) < tonumber(entry[2])
-if entry[3] ~= ARGV[2] then return {'other_label', entry[1], ''} end
-if entry[4] then
-  if entry[4] == ARGV[1] and alive then return {'again', entry[1], ''} end
-  return {'taken', entry[1], entry[4]}
+_CLAIMING: Final = """
+local function claim(key, claimant, label, now)
+  local entry = redis.call('HMGET', key, 'v', 'e', 'l', 'c')
+  if not entry[1] then return {'unknown', '', ''} end
+  local alive = tonumber(now) < tonumber(entry[2])
+  if entry[3] ~= label then return {'other_label', entry[1], ''} end
+  if entry[4] then
+    if entry[4] == claimant and alive then return {'again', entry[1], ''} end
+    return {'taken', entry[1], entry[4]}
+  end
+  if not alive then return {'expired', entry[1], ''} end
+  redis.call('HSET', key, 'c', claimant)
+  return {'first', entry[1], ''}
 end
-if not alive then return {'expired', entry[1], ''} end
-redis.call('HSET', KEYS[1], 'c', ARGV[1])
-return {'first', entry[1], ''}
+"""
+_CLAIM: Final = f"{_CLAIMING} return claim(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
+_CLAIM_ALL: Final = f"""{_CLAIMING}
+local told = {{}}
+for at, key in ipairs(KEYS) do told[at] = claim(key, ARGV[2 * at], ARGV[2 * at + 1], ARGV[1]) end
+return told
 """
 
 
@@ -67,7 +75,7 @@ class RedisStore:
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            # A server that was restarted has closed what lay in the pool. Both scripts may run twice.
+            # A server that was restarted has closed what lay in the pool. Every script may run twice.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         self._redis = Redis.from_pool(pool)
@@ -75,6 +83,7 @@ class RedisStore:
         self._space = f"{_PREFIX}:{space}"
         self._put = self._redis.register_script(_PUT)
         self._claim = self._redis.register_script(_CLAIM)
+        self._claim_all = self._redis.register_script(_CLAIM_ALL)
 
     async def put(
         self, key: str, value: bytes, ttl_s: float, *, label: str = "", slot: str = "", since: int | None = None
@@ -95,6 +104,14 @@ class RedisStore:
         arguments: list[str | int] = [claimant, label, self._now_ms()]
         outcome, value, holder = await self._run(self._claim(keys=[self._key(key)], args=arguments))
         return Claim(Outcome(outcome.decode()), value, holder.decode())
+
+    async def claim_all(self, claims: Sequence[Claiming]) -> list[Claim]:
+        arguments: list[str | int] = [self._now_ms()]
+        for one in claims:
+            check(one.key)
+            arguments += [one.claimant, one.label]
+        told = await self._run(self._claim_all(keys=[self._key(one.key) for one in claims], args=arguments))
+        return [Claim(Outcome(outcome.decode()), value, holder.decode()) for outcome, value, holder in told]
 
     async def drop(self, key: str) -> None:
         await self._run(self._redis.delete(self._key(key)))

@@ -7,6 +7,7 @@ claimed entry claimable, only unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -45,6 +46,15 @@ class Claim:
     holder: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """What `claim` is asked for, of many at once."""
+
+    key: str
+    claimant: str
+    label: str = ""
+
+
 class OneTimeStore(Protocol):
     """Keys are at most `MAX_KEY_CHARS` characters, values `MAX_VALUE_BYTES` bytes; what is personal comes sealed.
 
@@ -62,6 +72,9 @@ class OneTimeStore(Protocol):
 
     async def claim(self, key: str, claimant: str, *, label: str = "") -> Claim:
         """Claim for `claimant`, a text that names caller and request. Atomic among all processes of the store."""
+
+    async def claim_all(self, claims: Sequence[Claiming]) -> list[Claim]:
+        """Each as by `claim`, one after the other and none between; all with one question to the store."""
 
     async def drop(self, key: str) -> None:
         """Forget an entry, which is unknown from now on."""

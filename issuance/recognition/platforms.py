@@ -17,6 +17,7 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from cardlib.client_auth import ClientAuth, ClientKey
+from issuance.bounded import bounded_post
 from issuance.clock import Clock
 from issuance.identity.adapters import is_private
 from issuance.logs import get_logger
@@ -81,6 +82,7 @@ class HttpCodePlatform:
     ) -> None:
         if not is_private(url):
             raise PlatformAddressError("a code platform needs https, or an address of this machine")
+        self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
             base_url=url,
             auth=ClientAuth(key, lambda: clock().timestamp()),
@@ -94,7 +96,9 @@ class HttpCodePlatform:
         question = {"request_id": request_id, "family": family.name, "code": code, "scene": scene}
         question |= {"business_type": family.business_type} if family.business_type else {}
         try:
-            answer = await self._read(question)
+            answer = await bounded_post(
+                self._client, PATH, question, most_bytes=MAX_REPLY_BYTES, within_s=self._timeout_s
+            )
             reply = _Reply.model_validate_json(answer)
             if not secrets.compare_digest(reply.request_id.encode(), request_id.encode()):
                 raise ValueError("the reply belongs to another request")
@@ -104,18 +108,6 @@ class HttpCodePlatform:
             log.warning("code_platform_unavailable", family=family.name, error=type(error).__name__)
             return UNAVAILABLE
         return Translation(outcome=reply.outcome, essc_no=reply.essc_no)
-
-    async def _read(self, question: dict[str, str]) -> bytes:
-        """No more than `MAX_REPLY_BYTES`, whatever is sent."""
-        read = b""
-        async with self._client.stream("POST", PATH, json=question) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ValueError(f"status {answer.status_code}")
-            async for part in answer.aiter_bytes(MAX_REPLY_BYTES):
-                read += part
-                if len(read) > MAX_REPLY_BYTES:
-                    raise ValueError("the reply is too long")
-        return read
 
     async def close(self) -> None:
         await self._client.aclose()

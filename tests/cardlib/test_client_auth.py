@@ -20,6 +20,7 @@ from cardlib.client_auth import (
     CLOCK_SKEW_S,
     DEFAULT_AUDIENCE,
     LIFETIME_S,
+    Assertion,
     AssertionExpiredError,
     ClientAuth,
     ClientAuthError,
@@ -28,7 +29,6 @@ from cardlib.client_auth import (
     ClientKeyNotFoundError,
     body_digest,
     check_public_jwk,
-    issuer_of,
     verify_assertion,
 )
 
@@ -40,7 +40,7 @@ REQUEST = ("POST", "/v1/things?a=1", b'{"x":1}')
 def test_round_trip() -> None:
     token = KEY.assertion(*REQUEST, now=NOW)
     claims = verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW + 5)
-    assert issuer_of(token) == claims.client_id == "terminal-1"
+    assert Assertion.parse(token).issuer == claims.client_id == "terminal-1"
     assert claims.expires_at == NOW + LIFETIME_S + CLOCK_SKEW_S
 
 

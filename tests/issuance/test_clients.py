@@ -103,6 +103,7 @@ ROLES_OF = {
     **{key: {"terminal"} for key in WITH_A_CARD},
     "POST /v1/bank/notices": {"bank"},
     "POST /v1/ecard-codes/validate": {"verifier"},
+    "POST /v1/token": {"verifier"},
     "POST /v1/codes/recognise": {"verifier"},
     "POST /v1/consent-requests": {"verifier"},
     "GET /v1/consent-requests/{consent_id}": {"verifier"},

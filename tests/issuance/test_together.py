@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from issuance.one_time import OneTimeUnavailableError
 from issuance.together import MAX_GROUP, Together
 
 
@@ -25,6 +26,25 @@ async def test_while_one_group_is_under_way_the_next_gathers() -> None:
     assert [len(group) for group in groups] == [1, MAX_GROUP, MAX_GROUP, 300 - 2 * MAX_GROUP]
 
 
+async def test_whoever_comes_while_others_still_come_is_in_their_group() -> None:
+    """Requests reach a question one turn of the loop after the other; one that is alone waits for no turn twice."""
+    groups: list[list[int]] = []
+
+    async def note(items: Sequence[int]) -> list[int]:
+        groups.append(list(items))
+        return list(items)
+
+    ask = Together(note)
+
+    async def late(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await ask(turns)
+
+    await asyncio.gather(*(late(turns) for turns in (0, 1, 2, 3, 9)))
+    assert groups == [[0, 1, 2, 3], [9]]
+
+
 async def test_one_bad_item_spoils_nobody_elses() -> None:
     async def inverse(items: Sequence[int]) -> list[float]:
         return [1 / item for item in items]
@@ -35,17 +55,18 @@ async def test_one_bad_item_spoils_nobody_elses() -> None:
     assert await ask(4) == 0.25, "and it goes on"
 
 
-async def test_a_database_that_is_down_is_asked_once() -> None:
+@pytest.mark.parametrize("fault", [OperationalError("", {}, ValueError()), OneTimeUnavailableError()])
+async def test_what_is_down_is_asked_once(fault: Exception) -> None:
     asked = 0
 
     async def fail(items: Sequence[int]) -> list[int]:
         nonlocal asked
         asked += 1
-        raise OperationalError("", {}, ValueError())
+        raise fault
 
     ask = Together(fail)
     answers = await asyncio.gather(*(ask(n) for n in range(5)), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [OperationalError] * 5
+    assert answers == [fault] * 5
     assert asked == 1
 
 

@@ -9,12 +9,17 @@ from issuance.app import create_app
 from issuance.settings import Settings
 from tests.issuance.codes.stand import phone_of_level_2
 from tests.issuance.conftest import Centre
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import Phone
 from tests.issuance.redis_server import RedisServer
 
 
 @pytest.fixture
 async def phone(centre: Centre) -> Phone:
+    return await furnished(centre, "phone of level 2", lambda: _phone(centre))
+
+
+async def _phone(centre: Centre) -> Phone:
     await centre.stock()
     return await phone_of_level_2(centre)
 

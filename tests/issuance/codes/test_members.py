@@ -9,6 +9,7 @@ import pytest
 
 from tests.issuance.codes.stand import scan, show
 from tests.issuance.conftest import Centre, ok, refused
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import Phone, signed_phone
 
 FAMILY = "f" * 32
@@ -17,6 +18,10 @@ FAMILY = "f" * 32
 @pytest.fixture
 async def phones(centre: Centre) -> tuple[Phone, Phone]:
     """The asker, and the member whose codes that phone may show."""
+    return await furnished(centre, "family", lambda: _phones(centre))
+
+
+async def _phones(centre: Centre) -> tuple[Phone, Phone]:
     await centre.stock(blanks=2, numbers=2)
     asker, member = await signed_phone(centre), await signed_phone(centre, 2)
     centre.store.sql(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from issuance.one_time import Claim, OneTimeStore, OneTimeUnavailableError, Outcome
+from issuance.one_time import Claim, Claiming, OneTimeStore, OneTimeUnavailableError, Outcome
 from issuance.one_time.memory import MemoryStore
 from issuance.one_time.redis_store import RedisStore
 from issuance.one_time.store import KEPT_LONGER_S
@@ -113,6 +113,27 @@ async def test_of_many_at_once_one_is_first(one_time: OneTimeStore) -> None:
 
 
 @both_stores
+async def test_many_claims_at_once_are_as_one_after_the_other(one_time: OneTimeStore, clock: Clock) -> None:
+    await one_time.put("over", b"o", 1)
+    clock.advance(2)
+    for key in ("k", "l"):
+        await one_time.put(key, key.encode() + b"\x00\xff", 60, label="identity")
+    asked = [("k", "a"), ("k", "a"), ("k", "b"), ("l", "b"), ("none", "a")]
+    claims = await one_time.claim_all(
+        [*(Claiming(key, who, "identity") for key, who in asked), Claiming("l", "b", "payment"), Claiming("over", "a")]
+    )
+    assert claims == [
+        Claim(Outcome.FIRST, b"k\x00\xff"),
+        Claim(Outcome.AGAIN, b"k\x00\xff"),
+        Claim(Outcome.TAKEN, b"k\x00\xff", "a"),
+        Claim(Outcome.FIRST, b"l\x00\xff"),
+        Claim(Outcome.UNKNOWN),
+        Claim(Outcome.OTHER_LABEL, b"l\x00\xff"),
+        Claim(Outcome.EXPIRED, b"o"),
+    ]
+
+
+@both_stores
 @pytest.mark.parametrize(("key", "size"), [("", 0), ("k" * 257, 0), ("k", 4097)])
 async def test_lengths(one_time: OneTimeStore, key: str, size: int) -> None:
     with pytest.raises(ValueError, match="length"):
@@ -206,7 +227,8 @@ async def test_down_and_back(redis_server: RedisServer, clock: Clock) -> None:
     await store.claim("k", "a")
     redis_server.stop()
     try:
-        for act in (store.put("l", b"v", 60), store.claim("k", "a"), store.drop("k"), store.ping()):
+        both = store.claim("k", "a"), store.claim_all([Claiming("k", "a")])
+        for act in (store.put("l", b"v", 60), *both, store.drop("k"), store.ping()):
             with pytest.raises(OneTimeUnavailableError) as refusal:
                 await act
             assert redis_server.url not in str(refusal.value)
