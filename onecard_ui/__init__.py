@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Final
 
 import bootstrap_wrapper  # type: ignore[import-untyped]
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
 HERE = Path(__file__).parent
+STYLES: Final = "onecard.css"
 TYPE_COOKIE = "oc_type"
 """`large` or `normal`: the size of type somebody chose; `static/type.js` writes it."""
 
 
-class RevalidatedFiles(StaticFiles):
-    """Browsers may keep these, and ask each time whether they still hold: an updated program shows at once."""
+class KitFiles(StaticFiles):
+    """Browsers may keep these, and ask each time whether they still hold: an updated program shows at once.
 
-    def __init__(self, *folders: Path | str) -> None:
-        super().__init__(directory=folders[0])
-        self.all_directories = list(folders)
+    The kit's stylesheet comes behind Bootstrap's as one file: no style is ever computed from Bootstrap alone, whose
+    pictures in `data:` addresses the kit replaces and a page's policy forbids.
+    """
+
+    def __init__(self, own: Path) -> None:
+        super().__init__(directory=own)
+        self.all_directories = [own, HERE / "static"]
+        bootstrap = Path(bootstrap_wrapper.get_bootstrap_css_dir()) / "bootstrap.min.css"
+        self._styles = bootstrap.read_bytes() + b"\n" + (HERE / "static" / STYLES).read_bytes()
+        self._tag = f'"{hashlib.sha256(self._styles).hexdigest()}"'
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
+        is_styles = path == STYLES and scope["method"] in ("GET", "HEAD")
+        response = self._of_styles(scope) if is_styles else await super().get_response(path, scope)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
+    def _of_styles(self, scope: Scope) -> Response:
+        response = Response(self._styles, media_type="text/css", headers={"ETag": self._tag})
+        is_known = self.is_not_modified(response.headers, Headers(scope=scope))
+        return NotModifiedResponse(response.headers) if is_known else response
+
 
 def mount_static(app: Starlette, own: Path) -> None:
-    """`/static/`: the program's own files, then the kit's; Bootstrap below it."""
-    app.mount("/static/bootstrap", RevalidatedFiles(bootstrap_wrapper.get_bootstrap_css_dir()))
-    app.mount("/static", RevalidatedFiles(own, HERE / "static"))
+    """`/static/`: the program's own files, then the kit's."""
+    app.mount("/static", KitFiles(own))
 
 
 def templates(own: Path) -> Environment:

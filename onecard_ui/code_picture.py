@@ -8,7 +8,9 @@ decode in zxing-cpp, zbar and jsQR (`./onecard bench --only pictures`, docs/wall
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
+from operator import not_
 from typing import Final
 
 import zxingcpp
@@ -22,6 +24,7 @@ MAX_BYTES: Final = 365
 DPI: Final = 300
 _PRINT_MM: Final = 25
 _LEVELS: Final = ("H", "Q", "M", "L")
+_DARK: Final = re.compile(rb"\x01+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class CodePicture:
 
     def path(self) -> str:
         """For an SVG's `d`: dark modules as runs of unit squares in a box of `size`."""
-        return "".join(_run(x, y, length) for y, row in enumerate(self.rows) for x, length in _runs(row))
+        runs = ((y, *found.span()) for y, row in enumerate(self.rows) for found in _DARK.finditer(bytes(row)))
+        return "".join(f"M{x} {y}h{end - x}v1h-{end - x}z" for y, x, end in runs)
 
     def svg(self) -> str:
         return (
@@ -91,19 +95,4 @@ def _modules(content: bytes, level: str) -> tuple[tuple[bool, ...], ...]:
     pixels = memoryview(code.to_image(scale=1, add_quiet_zones=True))  # type: ignore[arg-type]
     height, width = pixels.shape or (0, 0)
     flat = pixels.tobytes()
-    return tuple(tuple(not pixel for pixel in flat[at : at + width]) for at in range(0, height * width, width))
-
-
-def _runs(row: tuple[bool, ...]) -> list[tuple[int, int]]:
-    """First module and length of each dark run."""
-    found: list[tuple[int, int]] = []
-    for x, is_dark in enumerate(row):
-        if is_dark and found and sum(found[-1]) == x:
-            found[-1] = (found[-1][0], found[-1][1] + 1)
-        elif is_dark:
-            found.append((x, 1))
-    return found
-
-
-def _run(x: int, y: int, length: int) -> str:
-    return f"M{x} {y}h{length}v1h-{length}z"
+    return tuple(tuple(map(not_, flat[at : at + width])) for at in range(0, height * width, width))

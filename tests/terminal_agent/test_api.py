@@ -8,6 +8,7 @@ import re
 import pytest
 
 import terminal_agent.device_schemas
+import terminal_agent.log_in
 import terminal_agent.schemas
 import terminal_agent.settlement_schemas
 from onecard_ui import HERE as KIT
@@ -16,7 +17,12 @@ from terminal_agent.page import HERE, words
 from terminal_agent.schemas import Problem
 from tests.terminal_agent.stand import READER, ScriptedCard, agent_with, readers_with
 
-MESSAGES = (terminal_agent.schemas, terminal_agent.device_schemas, terminal_agent.settlement_schemas)
+MESSAGES = (
+    terminal_agent.schemas,
+    terminal_agent.device_schemas,
+    terminal_agent.log_in,
+    terminal_agent.settlement_schemas,
+)
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "title_en", "cause_zh", "cause_en", "remedy_zh",
                    "remedy_en", "retry"}  # fmt: skip
@@ -66,6 +72,17 @@ async def test_a_wrong_method_is_told_the_right_ones(path: str, allowed: str) ->
         answer = await client.put(path)
     assert (answer.status_code, answer.json()["code"]) == (405, "INPUT_INVALID")
     assert answer.headers["allow"] == allowed
+
+
+async def test_the_kit_and_bootstrap_are_one_stylesheet() -> None:
+    """A style computed from Bootstrap alone would ask for pictures that the pages' policy forbids."""
+    async with agent_with(readers_with()) as client:
+        whole = await client.get("/static/onecard.css")
+        again = await client.get("/static/onecard.css", headers={"If-None-Match": whole.headers["ETag"]})
+        page = await client.get("/")
+    assert whole.text.index(".form-select{") < whole.text.index("--oc-ink:")
+    assert (again.status_code, again.content) == (304, b"")
+    assert "bootstrap" not in page.text
 
 
 async def test_payload_errors_do_not_echo_the_payload() -> None:
@@ -159,7 +176,7 @@ async def test_api_describes_itself() -> None:
     async with agent_with(readers_with()) as client:
         document = (await client.get("/openapi.json")).json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == len(router.routes) == 12
+    assert len(operations) == len(router.routes) == 13
     schemas = document["components"]["schemas"]
     for operation in operations:
         assert operation["summary"]
