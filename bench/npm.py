@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 def npm_package(name: str, version: str) -> Path | None:
@@ -14,7 +16,12 @@ def npm_package(name: str, version: str) -> Path | None:
     folder = cache / "node_modules" / name
     npm = shutil.which("npm")
     if not folder.exists() and npm is not None:
-        order = [npm, "install", "--prefix", str(cache), "--no-audit", "--no-fund", "--no-save", f"{name}@{version}"]
-        cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run(order, capture_output=True, timeout=120, check=False)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=cache.parent, prefix=f"{cache.name}-", ignore_cleanup_errors=True) as made:
+            order = [npm, "install", "--prefix", made, "--no-audit", "--no-fund", "--no-save", f"{name}@{version}"]
+            subprocess.run(order, capture_output=True, timeout=120, check=False)
+            if (Path(made) / "node_modules" / name).exists():
+                shutil.rmtree(cache, ignore_errors=True)
+                with suppress(OSError):  # another process was faster
+                    Path(made).rename(cache)
     return folder if folder.exists() else None

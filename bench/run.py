@@ -14,6 +14,7 @@ from bench import (
     api,
     audit,
     cards,
+    catalog,
     chaos,
     console,
     crypto,
@@ -23,6 +24,7 @@ from bench import (
     ifd,
     issue,
     key_operations,
+    login,
     pictures,
     production,
     readers,
@@ -39,6 +41,7 @@ PARTS: dict[str, Callable[[], Part]] = {
     "readers": readers.measure,
     "ifd": ifd.measure,
     "wire": wire.measure,
+    "catalog": catalog.measure,
 }
 PIPE_WIDTH = 120
 
@@ -56,6 +59,7 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         "production": production.measure,
         "console": console.measure,
         "ecard": ecard.measure,
+        "login": login.measure,
         "pictures": pictures.measure,
         "soak": partial(soak.measure, seconds=seconds),
     }
