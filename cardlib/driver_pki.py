@@ -25,7 +25,7 @@ from cardlib.driver_session import ApplicationMissingError, DriverSession, answe
 from cardlib.errors import CardDataError, LastTryError
 from cardlib.guard import TRIES_KEPT
 from cardlib.pki import PkiSession
-from cardlib.pki_certificate import Certificate
+from cardlib.pki_certificate import Certificate, CertificateError
 from cardlib.pki_envelope import Envelope
 from hsm.api import BadInputError
 from hsm.primitives import DEFAULT_USER_ID, Engine, default_engine, signature_from_der, signature_to_der
@@ -97,6 +97,18 @@ class DriverPki:
             return card.open_envelope(raw).decode(TEXT_ENCODING)
         except (CardDataError, UnicodeDecodeError):
             raise AddressError("not an envelope, altered, or without text") from None
+
+    def prove(self, message: bytes) -> tuple[bytes, bytes]:
+        """The card's signing certificate in DER and r || s over `message`; the holder types the PIN for it.
+
+        Raises what card and entry do, ApplicationMissingError, and CertificateError where none was written.
+        """
+        card = self._opened()
+        certificate = card.read_certificate()
+        if not certificate:
+            raise CertificateError("the card has no certificate")
+        self._verify_pin(card)
+        return certificate, card.sign(message)
 
     def _opened(self) -> PkiSession:
         card = PkiSession(self._session.channel, protocol=self._session.protocol, engine=self._engine)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from apdu.channel import TraceChannel
-from apdu.errors import ReaderNotFoundError, TransportError
+from apdu.errors import CardAbsentError, ReaderNotFoundError, TransportError
 from apdu.readers import CardConnection
 from apdu.serial.pinpad import BETWEEN_DIGITS_S, TOTAL_S, Pin, PinPad, Purpose
 from cardlib.driver import error_answer
@@ -44,6 +45,7 @@ WATCH_PAUSE_S: Final = 1.0
 STEP_MISSING: Final = -23
 _GONE = frozenset({-2, -3, -4, NO_READER})
 LOG = logging.getLogger("terminal_agent.driver")
+T = TypeVar("T")
 
 
 class PadEntry:
@@ -132,6 +134,30 @@ class DriverDesk:
                 self._timer = asyncio.get_running_loop().call_later(HOLD_S, self._time_over)
             LOG.info("%s: %d", function.name, answer[0])
             return answer
+
+    async def with_holder(
+        self, name: str, subject: Callable[[DriverSession, bool], PinSubject], act: Callable[[DriverSession], T]
+    ) -> T:
+        """`act` on the card in a reader, which nobody else has in between. What asks for a PIN is shown as `subject`.
+
+        Raises UnknownReaderError, CardAbsentError, ReaderBusyError, and as `act`.
+        """
+        reader = self._registry.get(name)
+        async with self._lock:
+            self._calls += 1
+            self._stop_timer()
+            await self._release()
+            if not reader.has_card:
+                raise CardAbsentError(f"{reader.name} is empty")
+            held = await self._hold(reader)
+            self._dialog.subject = partial(subject, held.session)
+            try:
+                timeout_s = self._settings.operation_timeout_s + PIN_ENTRIES_S
+                return await held.card.worker.call(lambda: act(held.session), timeout_s)
+            finally:
+                if self._entry is not None:
+                    self._entry.forget()
+                await self._release()
 
     def new_pin(self, reader: str) -> EnteredPin:
         """For a card session with the centre. Blocks; not for the event loop.

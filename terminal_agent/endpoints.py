@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from terminal_agent.agent import Agent
 from terminal_agent.device_schemas import DeviceView, IdCardRequest, IdCardView, ScanRequest, ScanView
 from terminal_agent.id_cards import id_card_view
+from terminal_agent.log_in import LogInAnswer, LogInRequest, log_in
 from terminal_agent.problems import MEDIA_TYPE
 from terminal_agent.schemas import (
     AgentInfo,
@@ -79,6 +80,17 @@ async def basic_information(
     request: Request, name: str, body: Annotated[ReadRequest, Body()] = _DEFAULT_READ
 ) -> BasicInformationView:
     return await _agent(request).desk.read_basic(name, authenticate=body.authenticate, masked=body.masked)
+
+
+@router.post(
+    "/v1/log-ins",
+    summary="Sign a log-in with the card's certificate after its PIN, which the holder types at the terminal",
+    responses=_problems(404, 409, 422, 502, 504),
+    tags=["cards"],
+)
+async def card_log_in(request: Request, body: LogInRequest) -> LogInAnswer:
+    """The guard has checked the origin, which becomes part of what is signed."""
+    return await log_in(_agent(request).driver, body, request.headers.get("origin", ""))
 
 
 @router.get("/v1/devices", summary="All configured serial devices with their state", tags=["devices"])

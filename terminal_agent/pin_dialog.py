@@ -43,13 +43,18 @@ LOG = logging.getLogger("terminal_agent.pin")
 
 @dataclass(frozen=True, slots=True)
 class PinSubject:
-    """Whom the holder gives the PIN. `program` as `PROGRAM`; `card` is masked; `tries` is None when not known."""
+    """Whom the holder gives the PIN. `program` as `PROGRAM`; `card` is masked; `tries` is None when not known.
+
+    Of a log-in: the `site` that it is to, and the `items` that the site will learn.
+    """
 
     function: str = ""
     program: str = ""
     reader: str = ""
     card: str = ""
     tries: int | None = None
+    site: str = ""
+    items: tuple[str, ...] = ()
 
 
 def pin_subject(function: str, reader: str, program: str, session: DriverSession, is_new: bool) -> PinSubject:

@@ -54,6 +54,12 @@ def refusal(unit: Unit, ecard: EcardRow, card: CardRow) -> str:
     return judge(ecard.state, card.state, lambda: unit.rules(card.region))
 
 
+def card_refusal(card: CardRow) -> str:
+    """As `refusal`, of the card itself: nothing its holder authorised for the electronic one makes up for its loss."""
+    policy = policies()[CardState(card.state)]
+    return "" if policy.use == "yes" else policy.reason
+
+
 def judge(ecard_state: str, card_state: str, rules: Callable[[], Rules]) -> str:
     """As `refusal`, of states that were read already; `rules` of the card's region are asked for only after a loss."""
     policy = policies()[CardState(card_state)]

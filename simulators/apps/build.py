@@ -71,14 +71,17 @@ def empty_process(number: int) -> bytes:
 
 
 def certificates(table: Mapping[str, Any]) -> PkiState:
-    """`pin` and `admin_pin`, and the `subject` of a signing certificate; a fresh signing key pair."""
+    """`pin` and `admin_pin`; with a `subject` a fresh signing pair and its self-made certificate, else neither."""
     user, admin = pki.pin_key(table["pin"]), pki.pin_key(table["admin_pin"])
-    private, public = sm2.generate()
-    issued = certificate(table["subject"], public, private, serial=1, year=datetime.date.today().year)
+    pair, issued = KeyPair(), b""
+    if "subject" in table:
+        private, public = sm2.generate()
+        pair = KeyPair(public, private)
+        issued = certificate(table["subject"], public, private, serial=1, year=datetime.date.today().year)
     return PkiState(
         user=PinState(user, PIN_RETRY, PIN_RETRY),
         admin=PinState(admin, ADMIN_RETRY, ADMIN_RETRY),
-        signing=KeyPair(public, private),
+        signing=pair,
         encryption=KeyPair(),
         signing_certificate=issued.ljust(pki.CERTIFICATE_SIZE, b"\0"),
         encryption_certificate=bytes(pki.CERTIFICATE_SIZE),

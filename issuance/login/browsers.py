@@ -1,0 +1,33 @@
+"""Requests of the browser that a log-in is bound to."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+
+from fastapi import Path, Request
+
+from issuance.clerks.access import demand_own_origin
+from issuance.clerks.sessions import csrf_of
+from issuance.login.transactions import Transaction, look_up
+from issuance.login.unit import login_unit
+from issuance.problems import ProblemError
+from issuance.services import Services
+
+LoginId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+
+
+async def found(services: Services, login_id: str, secret: str) -> Transaction:
+    """Raises LOGIN_CLOSED with the status of what is not there, also in another browser: begin again is the remedy."""
+    try:
+        async with login_unit(services, is_reading=True) as unit:
+            return await look_up(unit, login_id, secret)
+    except ProblemError as error:
+        raise ProblemError("LOGIN_CLOSED", error.detail, status=404) from None
+
+
+def demand_own_page(request: Request, secret: str, token: str) -> None:
+    """Raises CSRF_REFUSED unless our page sent it, in the browser of `secret`."""
+    demand_own_origin(request)
+    if not secret or not hmac.compare_digest(token.encode(), csrf_of(secret).encode()):
+        raise ProblemError("CSRF_REFUSED", "the token is not this browser's")
