@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -15,6 +16,8 @@ from onecard_cli.output import CommandError, print_json, reports_failures
 
 if TYPE_CHECKING:
     import httpx
+
+    from issuance.unit import Unit
 
 clerk_app = typer.Typer(help="经办人员 / clerks", no_args_is_help=True, add_completion=False)
 tree_app = typer.Typer(help="机构 / offices", no_args_is_help=True, add_completion=False)
@@ -99,11 +102,22 @@ def first(
     \b
     Example: ./onecard clerk first wang.li --name 王丽 --region 110000 --office 示例市社保中心
     """
-    from issuance.app import close_services, create_services
     from issuance.clerks.schemas import ClerkRequest
     from issuance.clerks.service import ClerkService
     from issuance.offices.schemas import OfficeRequest
     from issuance.offices.service import OfficeService
+
+    async def make(unit: Unit) -> dict[str, Any]:
+        top = await OfficeService(unit).create(OfficeRequest(kind="region", region=region, name_zh=office))
+        wanted = ClerkRequest(login=login, name=name, office_id=top.id, roles=(ClerkRole.ADMINISTRATOR,))
+        return (await ClerkService(unit).create(wanted)).model_dump(mode="json")
+
+    print_json(_on_server(database_url, make))
+
+
+def _on_server(database_url: str | None, do: Callable[[Unit], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """One unit of work on the database itself, for who has the server and cannot log in."""
+    from issuance.app import close_services, create_services
     from issuance.settings import Settings
     from issuance.unit import system_unit
     from onecard_cli.home import Home
@@ -113,18 +127,36 @@ def first(
         database_url=database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     )
 
-    async def make() -> dict[str, Any]:
+    async def work() -> dict[str, Any]:
         with home.keys_in_use() as keys:
             services = create_services(settings, keys)
             try:
                 async with system_unit(services) as unit:
-                    top = await OfficeService(unit).create(OfficeRequest(kind="region", region=region, name_zh=office))
-                    wanted = ClerkRequest(login=login, name=name, office_id=top.id, roles=(ClerkRole.ADMINISTRATOR,))
-                    return (await ClerkService(unit).create(wanted)).model_dump(mode="json")
+                    return await do(unit)
             finally:
                 await close_services(services)
 
-    print_json(asyncio.run(make()))
+    return asyncio.run(work())
+
+
+@clerk_app.command("allow-password")
+@reports_failures
+def allow_password(
+    database_url: Annotated[
+        str | None, typer.Option("--database-url", help="默认内置 SQLite / default: embedded")
+    ] = None,
+) -> None:
+    """扫码用不了时，在服务器上恢复密码登录 / let all offices log in by password again, on the server itself.
+
+    \b
+    Example: ./onecard clerk allow-password
+    """
+    from issuance.offices.service import OfficeService
+
+    async def allow(unit: Unit) -> dict[str, Any]:
+        return {"offices": await OfficeService(unit).allow_passwords()}
+
+    print_json(_on_server(database_url, allow))
 
 
 @clerk_app.command("add")

@@ -17,14 +17,17 @@ from sqlalchemy import select
 from hsm.officers import Officers
 from hsm.sealed_store import write_atomically
 from issuance.app import close_services, create_services
+from issuance.cards.models import CardRow
 from issuance.clerks.acts import ClerkRole
 from issuance.clerks.login import LoginAttempt, begin_codes, change_password, confirm_codes, log_in, log_out
 from issuance.clerks.models import ClerkRow
 from issuance.clerks.passwords import STEP_S
+from issuance.clerks.scans import give_card
 from issuance.clerks.schemas import ClerkRequest
 from issuance.clerks.service import ClerkService
 from issuance.clerks.sessions import signed_in
 from issuance.database import migrate
+from issuance.login.tokens import subject_for
 from issuance.offices.schemas import OfficeRequest
 from issuance.offices.service import OfficeService
 from issuance.scope import EVERYWHERE
@@ -47,6 +50,12 @@ CLERKS: dict[str, tuple[str, tuple[ClerkRole, ...]]] = {
     "guanli": ("管理员", (_R.ADMINISTRATOR,)),
 }
 """Name and roles by log-in."""
+
+
+SCANS = "caiji"
+"""Whose account the demo's card holder is bound to."""
+SECTOR = "console"
+"""The consoles of a home, whatever their port, know a person by the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +129,30 @@ async def _made(database_url: str, keys: KeyService, region: str) -> list[DemoCl
         await close_services(services)
 
 
+def bind_clerk(home: Home, card_number: str) -> None:
+    """The holder of this card is the clerk `SCANS`, as if the clerk had scanned it in the console."""
+    with home.key_service() as keys:
+        asyncio.run(_bound(home.database_url, keys, card_number))
+
+
+async def _bound(database_url: str, keys: KeyService, card_number: str) -> None:
+    services = create_services(Settings(database_url=database_url), keys)
+    try:
+        async with system_unit(services) as unit:
+            clerk = await unit.session.scalar(select(ClerkRow).where(ClerkRow.login == SCANS))
+            if clerk is not None and clerk.scan_subject is None:
+                card = await unit.session.get_one(CardRow, card_number)
+                subject = subject_for(services.sealer, card.person_id, SECTOR)
+                await give_card(unit.session, clerk, subject, unit.now)
+    finally:
+        await close_services(services)
+
+
 def print_staff(clerks: list[DemoClerk]) -> None:
     """Log-ins of invented people, on the screen of who runs the demo."""
     if clerks:
         print("示例经办人 / invented clerks: 工号 login, 密码 password, 动态口令密钥 TOTP secret")
     for clerk in clerks:
         print(f"  {clerk.login:9} {clerk.password}  {clerk.totp_secret}  {clerk.name} {'、'.join(clerk.roles)}")
+    if clerks:
+        print(f"扫码登录 / log-in by scan: 持卡人的手机登录 {SCANS} / the card holder's phone logs in as {SCANS}")

@@ -102,6 +102,10 @@ class Home:
     def client_key(self, client_id: str) -> Path:
         return self.path / "clients" / f"{client_id}.json"
 
+    def console_client(self, port: int) -> Path:
+        """What the log-in provider told at the registration of the console that is reached at this port."""
+        return self.path / f"console-login-{port}.json"
+
     def make_client_key(self, client_id: str) -> Path:
         """The caller's key file; an existing one is kept."""
         path = self.client_key(client_id)

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ import httpx
 
 from cardlib.client_auth import ClientAuth, ClientKey
 from cardlib.failures import FailureCode
+from hsm.sealed_store import write_atomically
 from onecard_cli import ROOT
 from onecard_cli.home import Home
 from onecard_cli.key_office import KeyOffice
@@ -51,12 +53,12 @@ NAMES = {"wallet-1": "示例手机应用", "verifier-1": "示例医院"}
 PR_SET_PDEATHSIG = 1
 
 
-def _unused_port() -> int:
+def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: a child of a killed parent gets SIGTERM; elsewhere nothing to do."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -195,10 +197,13 @@ class System:
             ensure_demo_issuer(KeyOffice(self.home, keys), int(time.time()))
         terminal_key = self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
-        agent_port = agent_port or _unused_port()  # pages of the console are told before the agent runs
+        agent_port = agent_port or unused_port()  # pages of the console are told before the agent runs
         self._environment["ONECARD_ISSUANCE_AGENT_URLS"] = json.dumps([f"http://127.0.0.1:{agent_port}"])
         with socket.create_server(("127.0.0.1", issuance_port)) as listener:
-            self.issuance_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            issuance_port = listener.getsockname()[1]
+            self.issuance_url = f"http://127.0.0.1:{issuance_port}"
+            console_client = self.home.console_client(issuance_port)
+            self._environment["ONECARD_ISSUANCE_CONSOLE_CLIENT_PATH"] = str(console_client)
             self.issuance = self._spawn("issuance", "issuance", "serve", "--fd", listener.fileno())
         if self.use_pcsc:
             self.pcscd = self._stack.enter_context(PrivatePcscd(vpcds=1))
@@ -216,6 +221,8 @@ class System:
 
         self.issuance.wait_ready()
         register_clients(self.home, self.home.database_url, CLIENTS, names=NAMES)
+        if not console_client.exists():
+            self._register_console(console_client)
         if self._wallet_port is not None:
             order = ("sim", "wallet", "--port", self._wallet_port, "--url", self.issuance_url)
             self.wallet = self._spawn("wallet", *order)
@@ -225,6 +232,20 @@ class System:
         sam = installed_psam(self.home, self.region)
         self._stack.callback(sam.lock.close)
         self.plug(1, sam.psam)
+
+    def _register_console(self, file: Path) -> None:
+        """As an operator registers any system that people log in to."""
+        console = f"{self.issuance_url}/console/login"
+        party = {
+            "id": f"console-{secrets.token_hex(4)}",
+            "name": "经办工作台",
+            "sector": "console",
+            "redirect_uris": [f"{console}/back"],
+            "logout_uris": [f"{console}/left"],
+            "grant_types": ["authorization_code"],
+        }
+        told = self.client("operator-1").post("/v1/relying-parties", json=party).raise_for_status()
+        write_atomically(file, told.content)
 
     def _spawn(self, name: str, *arguments: object) -> Service:
         ready, log = self.home.path / f"{name}.ready.json", self.home.path / f"{name}.log"
@@ -237,7 +258,7 @@ class System:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 pass_fds=[int(str(value)) for option, value in pairwise(arguments) if option == "--fd"],
             )
         service = Service(name, process, log, ready)

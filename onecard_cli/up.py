@@ -31,7 +31,7 @@ def up(
     """
     from onecard_cli.demo import has_pcsc
     from onecard_cli.demo_holder import demo_holder
-    from onecard_cli.demo_staff import demo_staff, print_staff
+    from onecard_cli.demo_staff import bind_clerk, demo_staff, print_staff
     from onecard_cli.home import Home
     from onecard_cli.personas import persona_card
     from onecard_cli.system import System
@@ -43,6 +43,8 @@ def up(
     use_pcsc = not no_pcsc and has_pcsc(is_silent=False)
     with System(home, use_pcsc=use_pcsc, region=chip.region, ports=ports, wallet_port=_free(WALLET_PORT)) as system:
         holder = demo_holder(system)
+        if staff:
+            bind_clerk(home, holder["card_number"])
         system.plug(0, chip.card)
         print(f"经办工作台 / console      {system.issuance_url}/console/")
         print(f"柜台页面 / counter page   {system.agent_url}/")

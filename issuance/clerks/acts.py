@@ -63,8 +63,10 @@ class Act(StrEnum):
     AUDIT_EXPORT = "audit.export"
     OFFICE_READ = "office.read"
     OFFICE_MANAGE = "office.manage"
+    OFFICE_PASSWORD = "office.password"  # noqa: S105  # the name of an act
     CLERK_READ = "clerk.read"
     CLERK_MANAGE = "clerk.manage"
+    CLERK_BIND = "clerk.bind"
     APPROVAL_READ = "approval.read"
     OWN_ACCOUNT = "own.account"
 
@@ -158,17 +160,31 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.APPROVAL_READ,
     },
     ClerkRole.ADMINISTRATOR: _EVERYONE
-    | {Act.OFFICE_READ, Act.OFFICE_MANAGE, Act.CLERK_READ, Act.CLERK_MANAGE, Act.APPROVAL_READ, Act.ALERT_READ},
+    | {
+        Act.OFFICE_READ,
+        Act.OFFICE_MANAGE,
+        Act.OFFICE_PASSWORD,
+        Act.CLERK_READ,
+        Act.CLERK_MANAGE,
+        Act.CLERK_BIND,
+        Act.APPROVAL_READ,
+        Act.ALERT_READ,
+    },
 }
 
 FOUR_EYES = frozenset({Act.CARD_CANCEL, Act.HOLDER_END, Act.STOCK_DESTROY, Act.NUMBER_CHANGE})
 """Acts that a region's rules may have done by two clerks."""
+
+ALWAYS_TWO = frozenset({Act.CLERK_BIND, Act.OFFICE_PASSWORD})
+"""Acts that two clerks do everywhere: they decide who gets in."""
 
 APPROVERS: dict[Act, ClerkRole] = {
     Act.CARD_CANCEL: ClerkRole.SUPERVISOR,
     Act.HOLDER_END: ClerkRole.SUPERVISOR,
     Act.STOCK_DESTROY: ClerkRole.SUPERVISOR,
     Act.NUMBER_CHANGE: ClerkRole.SUPERVISOR,
+    Act.CLERK_BIND: ClerkRole.SUPERVISOR,
+    Act.OFFICE_PASSWORD: ClerkRole.SUPERVISOR,
 }
 """Whose word the second clerk's is. The approver need not be able to ask for the act."""
 

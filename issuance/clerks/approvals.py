@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from issuance.clerks.acts import FOUR_EYES, Act, may_approve
+from issuance.clerks.acts import ALWAYS_TWO, Act, may_approve
 from issuance.clerks.models import ApprovalRow, ClerkRow
 from issuance.clerks.runners import RUNNERS, About, Runner
 from issuance.clerks.schemas import ApprovalDetail, ApprovalView
@@ -35,14 +35,14 @@ class ApprovalService:
         self._rows = ApprovalRepository(unit.session)
 
     async def perform(self, act: Act, body: dict[str, Any], reason: str) -> BaseModel:
-        """Do `act` now, or where a region's rules want two clerks, ask for it: the answer is an ApprovalView then.
+        """Do `act` now, or where two clerks are wanted, ask for it: the answer is an ApprovalView then.
 
         The caller has shown that the clerk may do `act`.
         """
         runner = _runner(act)
         order = _order(runner, body)
         about = await runner.about(self._unit, order)
-        if any(act.value in self._unit.rules(region).four_eyes for region in about.regions):
+        if act in ALWAYS_TWO or any(act.value in self._unit.rules(region).four_eyes for region in about.regions):
             return await self._ask(act, order, about, reason)
         return await runner.run(self._unit, order)
 
@@ -157,7 +157,7 @@ class ApprovalRepository:
 
 
 def _runner(act: Act) -> Runner:
-    if act not in FOUR_EYES:
+    if act not in RUNNERS:
         raise bad_input(field_error("body.act", "act_direct"))
     return RUNNERS[act]
 

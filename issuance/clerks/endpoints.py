@@ -62,6 +62,11 @@ async def reset(clerk_id: ClerkId, unit: OperatorUnit) -> NewAccess:
     return await ClerkService(unit).reset(clerk_id)
 
 
+@router.post("/clerks/{clerk_id}/unbind", summary="Take the electronic card off a clerk's account")
+async def unbind(clerk_id: ClerkId, unit: OperatorUnit) -> ClerkView:
+    return await ClerkService(unit).unbind(clerk_id)
+
+
 @router.get("/clerks/{clerk_id}/sessions", summary="The clerk's last sessions")
 async def sessions(clerk_id: ClerkId, unit: OperatorUnit) -> list[SessionView]:
     return await ClerkService(unit).sessions(clerk_id)

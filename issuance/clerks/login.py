@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -17,12 +17,26 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.clerks import passwords
+from issuance.clerks.errands import come_back
 from issuance.clerks.models import ClerkRow, ClerkSessionRow
-from issuance.clerks.sessions import CONSOLE, Need, SignedIn, csrf_of, end_sessions, needs_of, open_session
+from issuance.clerks.provider import ScanOverError
+from issuance.clerks.sessions import (
+    CONSOLE,
+    Need,
+    SignedIn,
+    Strength,
+    csrf_of,
+    end_sessions,
+    id_token_of,
+    needs_of,
+    open_session,
+    password_is_off,
+)
 from issuance.clerks.tries import count_failure, demand_try, forgive, is_locked, known_browser, own_browser
 from issuance.clients.auth import Caller
 from issuance.database import ROW_LOCK, forget
 from issuance.input_rules import field_error
+from issuance.offices.models import OfficeRow
 from issuance.problems import ProblemError, bad_input
 from issuance.scope import EVERYWHERE
 from issuance.sealing import SealedDataError
@@ -52,13 +66,16 @@ class LoginAttempt:
 @dataclass(frozen=True, slots=True)
 class Proof:
     """`clerk_id` None: nobody known. `step`: of the one-time code, which is spent by the log-in. `as_of`: when the
-    clerk had last been changed at that moment; who was changed since has to prove it again.
+    clerk had last been changed at that moment; who was changed since has to prove it again. `refusal`: what is said
+    where nobody is known.
     """
 
     clerk_id: str | None
     is_good: bool
     step: int | None = None
     as_of: datetime | None = None
+    strength: Strength = field(default_factory=Strength)
+    refusal: str = "LOGIN_REFUSED"
 
 
 class LoginMethod(Protocol):
@@ -82,13 +99,32 @@ class PasswordMethod:
         if row is None:
             return Proof(None, is_good=False)
         if row.sealed_totp is None:
-            return Proof(row.id, is_good, as_of=row.updated_at)
+            return Proof(row.id, is_good, as_of=row.updated_at, strength=Strength(amr=("pwd",)))
         secret = services.sealer.unseal(row.sealed_totp, _context(row.id))["secret"]
         step = passwords.step_of(secret, attempt.given.get("code", "").strip(), services.clock())
-        return Proof(row.id, is_good and step is not None, step, row.updated_at)
+        return Proof(row.id, is_good and step is not None, step, row.updated_at, Strength(amr=("pwd", "otp")))
 
 
-METHODS: dict[str, LoginMethod] = {method.name: method for method in (PasswordMethod(),)}
+class ScanMethod:
+    """`kept` by the browser, and the parameters it came back from the provider with. Raises ScanOverError,
+    ProviderUnreachableError.
+    """
+
+    name = "scan"
+
+    async def prove(self, services: Services, attempt: LoginAttempt) -> Proof:
+        errand, known = await come_back(services, attempt.given.get("kept", ""), attempt.given)
+        if errand.purpose != "log_in":
+            raise ScanOverError("begun for something else")
+        async with services.database.look(scope=EVERYWHERE) as session:
+            row = await session.scalar(select(ClerkRow).where(ClerkRow.scan_subject == known.subject))
+        if row is None:
+            return Proof(None, is_good=False, refusal="LOGIN_UNBOUND")
+        strength = Strength(known.acr, known.amr, known.id_token)
+        return Proof(row.id, is_good=True, as_of=row.updated_at, strength=strength)
+
+
+METHODS: dict[str, LoginMethod] = {method.name: method for method in (PasswordMethod(), ScanMethod())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,72 +142,92 @@ class LoggedIn:
 
 
 async def log_in(services: Services, attempt: LoginAttempt) -> LoggedIn:
-    """Raises LOGIN_REFUSED, and LOGIN_LIMITED for an address that tries too often."""
+    """Raises LOGIN_REFUSED, LOGIN_UNBOUND for a card that is no clerk's, LOGIN_LIMITED for an address that tries too
+    often, and what the method raises.
+    """
     await demand_try(services, shortened(attempt.address))
     proof = await METHODS[attempt.method].prove(services, attempt)
     now = services.clock()
     if proof.clerk_id is None:
         if services.unproved.allows("", now):
-            await _note_stranger(services, now)
-        raise _refused()
+            await _note_stranger(services, now, proof.refusal)
+        raise ProblemError(proof.refusal)
     async with services.database.transaction(scope=EVERYWHERE) as session:
         row = await _locked(session, proof.clerk_id)
         browser = await known_browser(session, row, attempt.browser, now)
-        wrong = "LOCKED" if is_locked(row, browser, now) else _wrong(row, proof, now)
-        unit = _unit(services, session, row, now)
-        if wrong:
+        takes_password = await _takes_password(session, row)
+        wrong = "LOCKED" if is_locked(row, browser, now) else _wrong(row, proof, now, takes_password=takes_password)
+        unit = unit_of(services, session, row, now)
+        if attempt.method == "password" and not takes_password:
+            wrong = "PASSWORD_OFF"  # counted for nobody: guessing leads nowhere, and must not lock the clerk out
+            await unit.audit("clerk.log_in", f"clerk:{row.id}", region=row.region, outcome=wrong)
+        elif wrong:
             count_failure(row, browser, now)
             await unit.audit("clerk.log_in", f"clerk:{row.id}", region=row.region, outcome=wrong)
         else:
             forgive(row, browser)
             if browser is not None:
                 browser.browser_hash = None
-            made = await _open(unit, row, proof, attempt)
+            made = await _open(unit, row, proof, attempt, takes_password=takes_password)
     if wrong:
         raise _refused()
     return made
 
 
-def _wrong(row: ClerkRow, proof: Proof, now: datetime) -> str:
+async def _takes_password(session: AsyncSession, row: ClerkRow) -> bool:
+    return not await session.scalar(select(password_is_off()).select_from(ClerkRow).where(ClerkRow.id == row.id))
+
+
+def _wrong(row: ClerkRow, proof: Proof, now: datetime, *, takes_password: bool = True) -> str:
     """Why not, in a word for the audit trail; empty when nothing is."""
     if not proof.is_good or (proof.as_of is not None and proof.as_of != row.updated_at):
         return "LOGIN_REFUSED"
     if row.status != "active":
         return "SUSPENDED"
-    if row.must_change and row.password_until is not None and row.password_until <= now:
+    is_late = row.must_change and row.password_until is not None and row.password_until <= now
+    if is_late and takes_password:
         return "PASSWORD_EXPIRED"
     if proof.step is not None and proof.step <= row.totp_step:
         return "CODE_USED"
     return ""
 
 
-async def _open(unit: Unit, row: ClerkRow, proof: Proof, attempt: LoginAttempt) -> LoggedIn:
+async def _open(unit: Unit, row: ClerkRow, proof: Proof, attempt: LoginAttempt, *, takes_password: bool) -> LoggedIn:
     row.totp_step = row.totp_step if proof.step is None else proof.step
     await forget(unit.session, ClerkSessionRow, ClerkSessionRow.expires_at < unit.now - SESSIONS_KEPT)
     opened = open_session(
-        unit.session,
+        unit,
         row,
         method=attempt.method,
+        strength=proof.strength,
         address=shortened(attempt.address),
         agent=attempt.agent[:80],
-        now=unit.now,
-        hours=unit.services.settings.clerk_session_h,
     )
     await unit.audit(
         "clerk.log_in",
         f"clerk:{row.id}",
         region=row.region,
-        detail={"session": opened.session_id, "method": attempt.method},
+        detail={"session": opened.session_id, "method": attempt.method, "acr": proof.strength.acr},
     )
-    return LoggedIn(opened.token, opened.browser, row.login, needs_of(row))
+    return LoggedIn(opened.token, opened.browser, row.login, needs_of(row, takes_password=takes_password))
 
 
-async def log_out(services: Services, who: SignedIn) -> None:
+async def any_takes_password(services: Services) -> bool:
+    """False once every top of the office tree does without."""
+    tops = select(OfficeRow.takes_password).where(OfficeRow.parent_id.is_(None), OfficeRow.status == "open")
+    async with services.database.look(scope=EVERYWHERE) as session:
+        found = (await session.scalars(tops)).all()
+    return any(found) or not found
+
+
+async def log_out(services: Services, who: SignedIn) -> str:
+    """Returns the ID token of the log-in at the provider, which is to end as well; empty where there is none."""
     async with services.database.transaction(scope=EVERYWHERE) as session:
-        now = services.clock()
-        await end_sessions(session, who.clerk_id, "log_out", now, only=who.session_id)
-        unit = Unit(session, services, who.caller, now)
+        unit = Unit(session, services, who.caller, services.clock())
+        id_token = await id_token_of(unit, who.session_id)
+        await end_sessions(session, who.clerk_id, "log_out", unit.now, only=who.session_id)
         await unit.audit("clerk.log_out", f"clerk:{who.clerk_id}", region=who.region)
+    return id_token
 
 
 async def lock(services: Services, who: SignedIn) -> None:
@@ -184,7 +240,30 @@ async def lock(services: Services, who: SignedIn) -> None:
 
 
 async def unlock(services: Services, who: SignedIn, password: str, address: str) -> None:
-    """Wrong passwords count as those of log-ins do. Raises LOGIN_REFUSED, LOGIN_LIMITED."""
+    """Raises LOGIN_REFUSED, LOGIN_LIMITED."""
+
+    async def do(unit: Unit, _row: ClerkRow) -> None:
+        await unlocked(unit.session, who.session_id, unit.now)
+
+    await by_password(services, who, password, address, "clerk.unlock", do)
+
+
+async def unlocked(session: AsyncSession, session_id: str, now: datetime) -> None:
+    mine = update(ClerkSessionRow).where(ClerkSessionRow.id == session_id)
+    await session.execute(mine.values(locked_at=None, last_seen=now))
+
+
+async def by_password(
+    services: Services,
+    who: SignedIn,
+    password: str,
+    address: str,
+    act: str,
+    do: Callable[[Unit, ClerkRow], Awaitable[None]],
+) -> None:
+    """Does what needs the clerk's own password again; wrong ones count as those of log-ins do. Raises LOGIN_REFUSED,
+    LOGIN_LIMITED, and what `do` raises.
+    """
     await demand_try(services, shortened(address))
     async with services.database.look(scope=EVERYWHERE) as session:
         stored = await session.scalar(select(ClerkRow.password_hash).where(ClerkRow.id == who.clerk_id))
@@ -194,14 +273,15 @@ async def unlock(services: Services, who: SignedIn, password: str, address: str)
         browser = await own_browser(session, who.session_id)
         is_shut = is_locked(row, browser, now)
         wrong = "LOCKED" if is_shut else _wrong(row, Proof(row.id, is_right and row.password_hash == stored), now)
-        if wrong:
+        unit = Unit(session, services, who.caller, now)
+        if not who.takes_password:
+            wrong = "PASSWORD_OFF"
+        elif wrong:
             count_failure(row, browser, now)
         else:
             forgive(row, browser)
-            mine = update(ClerkSessionRow).where(ClerkSessionRow.id == who.session_id)
-            await session.execute(mine.values(locked_at=None, last_seen=now))
-        unit = Unit(session, services, who.caller, now)
-        await unit.audit("clerk.unlock", f"clerk:{row.id}", region=row.region, outcome=wrong or "ok")
+            await do(unit, row)
+        await unit.audit(act, f"clerk:{row.id}", region=row.region, outcome=wrong or "ok")
     if wrong:
         raise _refused()
 
@@ -270,13 +350,22 @@ async def confirm_codes(services: Services, who: SignedIn, ticket: str, code: st
         await Unit(session, services, who.caller, now).audit("clerk.set_codes", f"clerk:{row.id}", region=row.region)
 
 
-def shortened(address: str) -> str:
-    """The network of an address: /24 of IPv4, /64 of IPv6."""
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IPv4 address that came in IPv6's clothes is the IPv4 address. None for what is no address."""
     try:
-        bits = 24 if ipaddress.ip_address(address).version == 4 else 64
-        return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
+        found = ipaddress.ip_address(text)
     except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
+def shortened(address: str) -> str:
+    """The network of an address: /24 of IPv4, /64 of IPv6. Empty for what is no address."""
+    found = address_of(address)
+    if found is None:
         return ""
+    return str(ipaddress.ip_network((found.packed, 24 if found.version == 4 else 64), strict=False))
 
 
 def _demand_none(who: SignedIn) -> None:
@@ -288,15 +377,15 @@ async def _locked(session: AsyncSession, clerk_id: str) -> ClerkRow:
     return await session.get_one(ClerkRow, clerk_id, with_for_update=ROW_LOCK)
 
 
-def _unit(services: Services, session: AsyncSession, row: ClerkRow, now: datetime) -> Unit:
+def unit_of(services: Services, session: AsyncSession, row: ClerkRow, now: datetime) -> Unit:
     return Unit(session, services, Caller(CONSOLE, frozenset(), row.region, row.login, row.office), now)
 
 
-async def _note_stranger(services: Services, now: datetime) -> None:
+async def _note_stranger(services: Services, now: datetime, outcome: str) -> None:
     """Without the name: a password may have been typed in its place."""
     async with services.database.transaction(scope=EVERYWHERE) as session:
         unit = Unit(session, services, Caller(CONSOLE, frozenset()), now)
-        await unit.audit("clerk.log_in", "clerk:unknown", region=None, outcome="LOGIN_REFUSED")
+        await unit.audit("clerk.log_in", "clerk:unknown", region=None, outcome=outcome)
 
 
 def _refused() -> ProblemError:

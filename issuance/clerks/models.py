@@ -14,13 +14,15 @@ from issuance.scope import OfficeScoped, RegionScoped
 class ClerkRow(RegionScoped, OfficeScoped, Base):
     """`region` and `office` are those of the office. `must_change`: the password is a temporary one, good until
     `password_until`. `totp_step` is the last 30-second step whose one-time code was used. `access_by` told that
-    password: who made the clerk, or reset the access last.
+    password: who made the clerk, or reset the access last. `scan_subject` is what the log-in provider calls the holder
+    of the electronic card that is bound to the account.
     """
 
     __tablename__ = "clerks"
     __table_args__ = (
         CheckConstraint("status IN ('active', 'suspended')", name="status"),
         Index("ix_clerks_office", "office", "id"),
+        Index("ix_clerks_scan_subject", "scan_subject", unique=True),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -41,6 +43,8 @@ class ClerkRow(RegionScoped, OfficeScoped, Base):
     version: Mapped[int] = mapped_column(default=1)
     created_by: Mapped[str] = mapped_column(String(64))
     access_by: Mapped[str] = mapped_column(String(64))
+    scan_subject: Mapped[str | None] = mapped_column(String(255))
+    scan_bound_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -49,6 +53,7 @@ class ClerkSessionRow(RegionScoped, OfficeScoped, Base):
     """`token_hash` is SHA-256 of what the cookie holds. `address` and `agent` are shortened. `locked_at`: since then
     the session is good for nothing but the clerk's password. `browser_hash` is SHA-256 of what the browser keeps
     beyond the session, None once it kept something newer; `browser_failed` counts what it proved wrongly since.
+    `acr` and `amr` (RFC 8176) say how strongly the clerk was known; the ID token ends the log-in at its provider.
     """
 
     __tablename__ = "clerk_sessions"
@@ -73,6 +78,9 @@ class ClerkSessionRow(RegionScoped, OfficeScoped, Base):
     locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     browser_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     browser_failed: Mapped[int] = mapped_column(default=0)
+    acr: Mapped[str] = mapped_column(String(64), default="")
+    amr: Mapped[list[str]] = mapped_column(JSON, default=list)
+    sealed_id_token: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class LogInTryRow(Base):

@@ -13,6 +13,10 @@ from issuance.cards.life_cycle import LifeCycle, subject_of
 from issuance.cards.repository import CardRepository
 from issuance.cards.schemas import CardNumber, CardOrder, HolderEnd
 from issuance.clerks.acts import Act
+from issuance.clerks.errands import ticket_in
+from issuance.clerks.schemas import ClerkBinding, OfficePassword
+from issuance.clerks.service import ClerkService
+from issuance.offices.service import OfficeService
 from issuance.problems import ProblemError
 from issuance.stock.ledger import StockLedger
 from issuance.stock.movement_schemas import DestroyOrder
@@ -100,9 +104,35 @@ async def _change_numbers(unit: Unit, body: NumberChange) -> BaseModel:
     return await StockService(unit).change_numbers(body)
 
 
+async def _clerk(unit: Unit, body: ClerkBinding) -> About:
+    """Raises ScanOverError for a card that somebody else had scanned, or for another clerk."""
+    ticket = ticket_in(unit.services, body.ticket)
+    row = await ClerkService(unit).bindable(ticket, body.login, asked_by=unit.by)
+    return About(f"clerk:{row.id}", row.region)
+
+
+async def _bind(unit: Unit, body: ClerkBinding) -> BaseModel:
+    ticket = ticket_in(unit.services, body.ticket, is_waiting=True)
+    return await ClerkService(unit).bind(ticket, body.login)
+
+
+async def _office(unit: Unit, body: OfficePassword) -> About:
+    """Raises CONFLICT where the asking clerk would be locked out."""
+    row = await OfficeService(unit).row(body.office_id)
+    if not body.takes_password:
+        await ClerkService(unit).demand_bound(unit.by)
+    return About(f"office:{row.id}", row.region)
+
+
+async def _set_password_use(unit: Unit, body: OfficePassword) -> BaseModel:
+    return await OfficeService(unit).set_password_use(body.office_id, takes_password=body.takes_password)
+
+
 RUNNERS: dict[Act, Runner] = {
     Act.CARD_CANCEL: Runner(CardCancel, _card, _cancel),
     Act.HOLDER_END: Runner(CardHolderEnd, _holder, _end_holder),
     Act.STOCK_DESTROY: Runner(DestroyOrder, _place, _destroy),
     Act.NUMBER_CHANGE: Runner(NumberChange, _numbers, _change_numbers),
+    Act.CLERK_BIND: Runner(ClerkBinding, _clerk, _bind),
+    Act.OFFICE_PASSWORD: Runner(OfficePassword, _office, _set_password_use),
 }

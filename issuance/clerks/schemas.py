@@ -34,6 +34,7 @@ _VIEW: JsonDict = {
     "status": "active",
     "must_change": True,
     "has_codes": False,
+    "has_scan": False,
     "locked_until": None,
     "version": 1,
     "created_at": "2026-01-05T01:00:00Z",
@@ -76,6 +77,7 @@ class ClerkView(Message):
     status: Literal["active", "suspended"]
     must_change: bool
     has_codes: bool
+    has_scan: bool = Field(description="An electronic card is bound to the account: the clerk logs in by scan")
     locked_until: datetime | None
     version: int
     created_at: datetime
@@ -108,14 +110,18 @@ class NewAccess(Message):
 
 
 class SessionView(Message):
-    """`address` is a network, `agent` the beginning of what the browser calls itself."""
+    """`address` is a network, `agent` the beginning of what the browser calls itself; `acr` and `amr` (RFC 8176): how
+    strongly the clerk was known.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {
                     "id": _ID,
-                    "method": "password",
+                    "method": "scan",
+                    "acr": "urn:onecard:acr:scan",
+                    "amr": ["hwk", "pin"],
                     "address": "10.1.2.0/24",
                     "agent": "Mozilla/5.0 (X11; Linux x86_64)",
                     "created_at": "2026-01-05T01:00:00Z",
@@ -130,6 +136,8 @@ class SessionView(Message):
 
     id: str
     method: str
+    acr: str
+    amr: tuple[str, ...]
     address: str
     agent: str
     created_at: datetime
@@ -276,6 +284,24 @@ class AskedAct(Message):
     act: Act
     body: dict[str, Any]
     reason: Reason
+
+
+class ClerkBinding(Message):
+    """A card that was scanned for the clerk `login` at the screen of the clerk who asks; `ticket` says which."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"login": "wang.li", "ticket": "AQ…"}]})
+
+    login: Login
+    ticket: str = Field(max_length=4096, repr=False)
+
+
+class OfficePassword(Message):
+    """Whether clerks of an office and those below log in by password; without, by scan only."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"office_id": 4, "takes_password": False}]})
+
+    office_id: int = Field(ge=1, le=2**31 - 1)
+    takes_password: bool
 
 
 class Decision(Message):

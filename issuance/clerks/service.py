@@ -7,8 +7,11 @@ from datetime import timedelta
 
 from issuance.clerks import passwords
 from issuance.clerks.acts import ClerkRole, are_apart
+from issuance.clerks.errands import Ticket
 from issuance.clerks.models import ClerkRow, ClerkSessionRow
+from issuance.clerks.provider import ScanOverError
 from issuance.clerks.repository import ClerkRepository
+from issuance.clerks.scans import give_card
 from issuance.clerks.schemas import ClerkChange, ClerkRequest, ClerkView, NewAccess, SessionView
 from issuance.clerks.sessions import CONSOLE, end_sessions
 from issuance.clerks.tries import forget_browsers
@@ -91,17 +94,59 @@ class ClerkService:
         return self._view(row)
 
     async def reset(self, clerk_id: str) -> NewAccess:
-        """A new temporary password, codes to be set up anew, every session ended: for a lost device too."""
+        """A new temporary password, codes to be set up and a card to be bound anew, every session ended: for a lost
+        device too.
+        """
         row = await self._other(clerk_id)
         password, until = passwords.temporary_password(), self._unit.now + TEMPORARY
         row.password_hash = await passwords.hash_password(password)
         row.must_change, row.password_until, row.sealed_totp, row.access_by = True, until, None, self._unit.by
         row.failed, row.locked_until = 0, None
+        row.scan_subject = row.scan_bound_at = None
         row.version, row.updated_at = row.version + 1, self._unit.now
         await self._end(row, "reset")
         await forget_browsers(self._unit.session, row.id)
         await self._audit("clerk.reset", row, {})
         return NewAccess(clerk=self._view(row), temporary_password=password, password_until=until)
+
+    async def bindable(self, ticket: Ticket, login: str, *, asked_by: str) -> ClerkRow:
+        """The clerk that a scanned card is to be bound to. Raises NOT_FOUND, ScanOverError, and CONFLICT for a clerk
+        who is suspended, and for the own account.
+        """
+        row = await self._other(ticket.clerk_id)
+        if (row.login, ticket.by) != (login, asked_by):
+            raise ScanOverError("scanned for another clerk, or by another")
+        if row.status != "active":
+            raise ProblemError("CONFLICT", "账号已停用 / the account is suspended", subject=_subject(row))
+        return row
+
+    async def bind(self, ticket: Ticket, login: str) -> ClerkView:
+        """Whoever had the card scanned counts as having given access. Raises what `bindable` raises, and CONFLICT where
+        the card is another account's.
+        """
+        row = await self.bindable(ticket, login, asked_by=ticket.by)
+        await give_card(self._unit.session, row, ticket.subject, self._unit.now)
+        row.access_by = ticket.by
+        row.version += 1
+        await self._end(row, "changed")
+        await self._audit("clerk.bind", row, {"by": ticket.by})
+        return self._view(row)
+
+    async def unbind(self, clerk_id: str) -> ClerkView:
+        """Nobody logs in by scan to this account any more; sessions end. Twice changes nothing."""
+        row = await self._row(clerk_id, is_locking=True)
+        if row.scan_subject is not None:
+            row.scan_subject = row.scan_bound_at = None
+            row.version, row.updated_at = row.version + 1, self._unit.now
+            await self._end(row, "changed")
+            await self._audit("clerk.unbind", row, {})
+        return self._view(row)
+
+    async def demand_bound(self, login: str) -> None:
+        """Raises CONFLICT."""
+        row = await self._unit.session.scalar(self._clerks.listed(office_id=None, status=None, login=login))
+        if row is None or row.scan_subject is None:
+            raise ProblemError("CONFLICT", "先绑定自己的电子社保卡 / bind your own electronic card first")
 
     async def sessions(self, clerk_id: str) -> list[SessionView]:
         """The last fifty, newest first."""
@@ -151,6 +196,7 @@ class ClerkService:
                 "name": self._unit.services.sealer.unseal(row.sealed_name, _context(row.id)),
                 "roles": tuple(ClerkRole(role) for role in row.roles),
                 "has_codes": row.sealed_totp is not None,
+                "has_scan": row.scan_subject is not None,
                 "locked_until": row.locked_until if locked else None,
             }
         )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.clerks.acts import Act, ClerkRole, acts_of
@@ -19,11 +19,13 @@ from issuance.clerks.models import ClerkRow, ClerkSessionRow
 from issuance.clerks.tries import hash_of
 from issuance.clients.auth import Caller
 from issuance.clients.schemas import Role
+from issuance.offices.models import OfficeRow
 from issuance.problems import ProblemError
 from issuance.scope import EVERYWHERE
 
 if TYPE_CHECKING:
     from issuance.services import Services
+    from issuance.unit import Unit
 
 CONSOLE = "console"
 """The client that clerks' acts are done as. It has no key, so nobody else can be it."""
@@ -41,7 +43,8 @@ class Need(StrEnum):
 class SignedIn:
     """A clerk behind a valid session. `csrf` goes into every form and into `X-CSRF-Token` of every script.
 
-    `access_by`: who told the clerk the last temporary password.
+    `access_by`: who told the clerk the last temporary password. `method`: how the clerk logged in; `takes_password`:
+    whether the office still lets clerks in by password.
     """
 
     session_id: str
@@ -53,6 +56,8 @@ class SignedIn:
     office_id: int
     needs: frozenset[Need]
     access_by: str
+    method: str
+    takes_password: bool
     csrf: str = field(repr=False)
 
     @property
@@ -71,7 +76,16 @@ class SignedIn:
             raise ProblemError("ACT_FORBIDDEN", f"{act.value} is no act of {', '.join(sorted(self.roles))}")
 
 
-def needs_of(row: ClerkRow) -> frozenset[Need]:
+def password_is_off() -> ColumnElement[bool]:
+    """Of a row of `ClerkRow`, in a session that sees every office: the clerk's own or one above takes no password."""
+    is_above = ClerkRow.office.startswith(OfficeRow.office)
+    return exists().where(OfficeRow.takes_password.is_(False), is_above).correlate(ClerkRow)
+
+
+def needs_of(row: ClerkRow, *, takes_password: bool) -> frozenset[Need]:
+    """Who cannot use a password need not set one up."""
+    if not takes_password:
+        return frozenset()
     found = {Need.PASSWORD} if row.must_change else set()
     return frozenset(found | ({Need.CODE} if row.sealed_totp is None else set()))
 
@@ -79,6 +93,15 @@ def needs_of(row: ClerkRow) -> frozenset[Need]:
 def csrf_of(token: str) -> str:
     """Bound to the session's cookie and not to be had from the database."""
     return urlsafe_b64encode(hmac.digest(token.encode(), b"onecard csrf", "sha256")).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """How strongly a clerk is known: `acr` of the log-in provider, `amr` of RFC 8176, and the provider's ID token."""
+
+    acr: str = ""
+    amr: tuple[str, ...] = ()
+    id_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +113,8 @@ class Opened:
     browser: str = field(repr=False)
 
 
-def open_session(
-    session: AsyncSession, clerk: ClerkRow, *, method: str, address: str, agent: str, now: datetime, hours: int
-) -> Opened:
+def open_session(unit: Unit, clerk: ClerkRow, *, method: str, strength: Strength, address: str, agent: str) -> Opened:
+    services, now, id_token = unit.services, unit.now, strength.id_token
     made = Opened(uuid.uuid4().hex, secrets.token_urlsafe(32), secrets.token_urlsafe(32))
     row = ClerkSessionRow(
         id=made.session_id,
@@ -107,10 +129,24 @@ def open_session(
         agent=agent,
         created_at=now,
         last_seen=now,
-        expires_at=now + timedelta(hours=hours),
+        expires_at=now + timedelta(hours=services.settings.clerk_session_h),
+        acr=strength.acr,
+        amr=list(strength.amr),
+        sealed_id_token=services.sealer.seal(id_token, _context(made.session_id)) if id_token else None,
     )
-    session.add(row)
+    unit.session.add(row)
     return made
+
+
+async def id_token_of(unit: Unit, session_id: str) -> str:
+    """Empty where the session was opened without a log-in provider."""
+    row = await unit.session.get_one(ClerkSessionRow, session_id)
+    token = row.sealed_id_token
+    return "" if token is None else str(unit.services.sealer.unseal(token, _context(row.id)))
+
+
+def _context(session_id: str) -> str:
+    return f"clerk_sessions:{session_id}"
 
 
 async def signed_in(services: Services, token: str) -> SignedIn:
@@ -129,7 +165,7 @@ async def known(services: Services, token: str) -> tuple[ClerkSessionRow, Signed
     now = services.clock()
     idle = timedelta(minutes=services.settings.clerk_idle_min)
     query = (
-        select(ClerkSessionRow, ClerkRow)
+        select(ClerkSessionRow, ClerkRow, password_is_off())
         .join(ClerkRow, ClerkRow.id == ClerkSessionRow.clerk_id)
         .where(ClerkSessionRow.token_hash == hash_of(token))
     )
@@ -137,7 +173,7 @@ async def known(services: Services, token: str) -> tuple[ClerkSessionRow, Signed
         found = (await session.execute(query)).one_or_none()
     if found is None:
         raise ProblemError("SESSION_ENDED", "no such session")
-    row, clerk = found
+    row, clerk, is_off = found
     is_idle = row.locked_at is None and row.last_seen + idle <= now
     if row.ended_at is not None or row.expires_at <= now or is_idle or clerk.status != "active":
         raise ProblemError("SESSION_ENDED", "the session is over")
@@ -149,8 +185,10 @@ async def known(services: Services, token: str) -> tuple[ClerkSessionRow, Signed
         region=clerk.region,
         office=clerk.office,
         office_id=clerk.office_id,
-        needs=needs_of(clerk),
+        needs=needs_of(clerk, takes_password=not is_off),
         access_by=clerk.access_by,
+        method=row.method,
+        takes_password=not is_off,
         csrf=csrf_of(token),
     )
 
@@ -173,5 +211,6 @@ async def end_sessions(
         statement = statement.where(ClerkSessionRow.id == only)
     if but is not None:
         statement = statement.where(ClerkSessionRow.id != but)
-    ended = await session.execute(statement.values(ended_at=now, end_reason=reason).returning(ClerkSessionRow.id))
+    values = {"ended_at": now, "end_reason": reason, "sealed_id_token": None}
+    ended = await session.execute(statement.values(values).returning(ClerkSessionRow.id))
     return len(ended.all())

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from issuance.clerks.approvals import ApprovalService
+from issuance.clerks.schemas import AskedAct
 from issuance.console.forms import Form
 from issuance.console.page import Page
 from issuance.console.refusals import Refusal
@@ -46,6 +48,16 @@ async def attempt(
             return await once(unit, Response(), f"console.{scope}", form.key, order, answer_type, make, keep=keep)
     except Exception as error:
         return page.refusal(error)
+
+
+async def ask_second(page: Page, form: Form, scope: str, read: Callable[[], AskedAct]) -> Done | Refusal:
+    """An act that two clerks do whatever the region's rules say: this one asks for it."""
+
+    async def run(unit: Unit, order: AskedAct) -> Done:
+        await ApprovalService(unit).perform(order.act, order.body, order.reason)
+        return Done(is_asked=True)
+
+    return await attempt(page, form, scope, read, Done, run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from issuance.console import (
     audit,
     batch_files,
     batches,
+    bindings,
     cards,
     cases,
     collect,
@@ -28,6 +29,7 @@ from issuance.console import (
     progress,
     queues,
     reviews,
+    scan,
     search,
     slip_pages,
     staff,
@@ -38,10 +40,11 @@ from issuance.console.page import HERE, ROOT
 from issuance.services import Services
 from onecard_ui import mount_static
 
-_COUNTER = (login, me, home, search, slip_pages, collect, applications, reviews, approvals, cards, counter)
+_DOOR = (login, scan, bindings, me, locking)
+_COUNTER = (home, search, slip_pages, collect, applications, reviews, approvals, cards, counter)
 _BACK_OFFICE = (stock_acts, stock, batch_files, batches, found, exchange, offices, staff, audit)
-_WATCH = (locking, queues, cases, dashboard, alerts, person_files)
-_PAGES = (*_COUNTER, *_BACK_OFFICE, *_WATCH)
+_WATCH = (queues, cases, dashboard, alerts, person_files)
+_PAGES = (*_DOOR, *_COUNTER, *_BACK_OFFICE, *_WATCH)
 
 
 def install(app: FastAPI, services: Services) -> None:
@@ -50,8 +53,8 @@ def install(app: FastAPI, services: Services) -> None:
     guard.install(console, guard.content_security_policy(" ".join(services.settings.agent_urls)))
     guard.install(public, guard.content_security_policy(""), failure_page="site_failure.html")
     for module in _PAGES:
-        console.include_router(module.router)
-    public.include_router(progress.router)
+        console.router.routes.extend(module.router.routes)  # see `issuance.app.create_app`
+    public.router.routes.extend(progress.router.routes)
     mount_static(app, HERE / "static")
     app.mount(progress.ROOT, public)
     app.mount(ROOT, console)

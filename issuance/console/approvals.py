@@ -98,7 +98,7 @@ def _facts(page: Page, body: dict[str, Any]) -> list[tuple[str, str]]:
     known = words(page.language)["approval"]
     facts = []
     for name, value in body.items():
-        if name == "version" or value in (None, "", []):
+        if name in ("version", "ticket") or value in (None, "", []):
             continue
         if name == "card_number":
             value = shown_card(value)

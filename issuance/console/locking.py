@@ -31,6 +31,8 @@ async def _show(request: Request, who: SignedIn, after: str, error: Exception | 
         name=await clerk_name(services_of(request), who),
         next="" if after == "/" else f"{ROOT}{after}",
         csrf=who.csrf,
+        has_scan=services_of(request).login_provider.is_there,
+        has_password=who.takes_password,
         refusal=None if error is None else look.refusal(error),
     )
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from issuance.clerks.acts import Act
 from issuance.clerks.login import begin_codes, change_password, confirm_codes
-from issuance.clerks.models import ClerkSessionRow
+from issuance.clerks.models import ClerkRow, ClerkSessionRow
 from issuance.clerks.passwords import MIN_LENGTH
 from issuance.clerks.sessions import Need, end_sessions
 from issuance.console.forms import Form
@@ -21,6 +21,7 @@ from onecard_ui.code_picture import picture_of
 
 router = APIRouter(prefix="/me")
 Own = Annotated[Page, page_for(Act.OWN_ACCOUNT)]
+_BOUND = select(ClerkRow.scan_bound_at)
 
 
 @router.get("/begin")
@@ -87,7 +88,16 @@ async def sessions(page: Own) -> Response:
     )
     async with page.desk.unit(is_reading=True) as unit:
         rows = list(await unit.session.scalars(query))
-    return page.show("me.html", sessions=rows, own=page.desk.who.session_id, roles=page.roles)
+        bound_at = await unit.session.scalar(_BOUND.where(ClerkRow.id == page.desk.who.clerk_id))
+    return page.show(
+        "me.html",
+        sessions=rows,
+        own=page.desk.who.session_id,
+        roles=page.roles,
+        bound_at=bound_at,
+        has_scan=page.desk.services.login_provider.is_there,
+        may_bind=page.desk.who.method == "password" and not page.desk.who.needs,
+    )
 
 
 @router.post("/sessions/end")

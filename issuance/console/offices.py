@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from issuance.clerks.acts import Act
 from issuance.clerks.models import ClerkRow
-from issuance.console.acting import Confirm, attempt, confirm
+from issuance.clerks.schemas import AskedAct
+from issuance.console.acting import Confirm, ask_second, attempt, confirm
 from issuance.console.forms import Form, parse
 from issuance.console.lists import following, rows_of
 from issuance.console.page import ROOT, Page, page_for
@@ -28,6 +29,7 @@ from issuance.unit import Unit
 router = APIRouter(prefix="/staff/offices")
 Reading = Annotated[Page, page_for(Act.OFFICE_READ)]
 Managing = Annotated[Page, page_for(Act.OFFICE_MANAGE)]
+Passwords = Annotated[Page, page_for(Act.OFFICE_PASSWORD)]
 OfficeId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 KINDS: tuple[str, ...] = get_args(OfficeKind)
 MOST_CHOICES = 500
@@ -126,6 +128,45 @@ async def make(office_id: OfficeId, page: Managing) -> Response:
     if isinstance(done, Refusal):
         return await _new(page, office_id, form=form, refusal=done)
     return page.go(f"/staff/offices/{done.id}", said="staff.said_office")
+
+
+@router.get("/{office_id}/password")
+async def ask_password(office_id: OfficeId, page: Passwords) -> Response:
+    return await _password(page, office_id)
+
+
+async def _password(page: Page, office_id: int, **context: Any) -> Response:
+    async with page.desk.unit(is_reading=True) as unit:
+        office = await OfficeService(unit).get(office_id)
+    known, here = words(page.language)["staff"], f"{ROOT}/staff/offices/{office_id}"
+    act = "password_off" if office.takes_password else "password_on"
+    ask = Confirm(
+        title=known[act],
+        thing=name_of(office, page.language),
+        effects=known[f"effect_{act}"].split("\n"),
+        action=f"{here}/password",
+        button=known["ask_second"],
+        back=here,
+        icon="key",
+        is_grave=office.takes_password,
+        reason=known["reason"],
+        kept={"takes_password": "false" if office.takes_password else "true"},
+    )
+    return confirm(page, ask, "staff", **context)
+
+
+@router.post("/{office_id}/password")
+async def set_password_use(office_id: OfficeId, page: Passwords) -> Response:
+    form = await Form.of(page.request)
+
+    def read() -> AskedAct:
+        body = form.nested("takes_password") | {"office_id": office_id}
+        return parse(AskedAct, form.nested("reason") | {"act": Act.OFFICE_PASSWORD, "body": body})
+
+    done = await ask_second(page, form, f"office.password:{office_id}", read)
+    if isinstance(done, Refusal):
+        return await _password(page, office_id, form=form, refusal=done)
+    return page.go("/approvals", said="staff.said_asked")
 
 
 @router.get("/{office_id}/close")

@@ -21,7 +21,8 @@ from sqlalchemy import select
 from cardlib.failures import FailureCode, describe
 from issuance.clerks.access import ClerkDesk, clerk_desk
 from issuance.clerks.acts import Act
-from issuance.clerks.models import ClerkRow
+from issuance.clerks.models import ClerkRow, ClerkSessionRow
+from issuance.clerks.schemas import SessionView
 from issuance.clerks.sessions import SignedIn
 from issuance.console.forms import Form, new_key
 from issuance.console.nav import entries_for
@@ -85,6 +86,7 @@ class Look:
             "here": "",
             "term": self.term,
             "failure": self.failure,
+            "how_of": how_of,
             "china": china,
             "day": day,
         }
@@ -107,9 +109,17 @@ class Look:
         return words(self.language).get(area, {}).get(key, "") if key.startswith("said_") else ""
 
 
+def how_of(session: ClerkSessionRow | SessionView) -> str:
+    """The word, of the area `me`, for how somebody logged in."""
+    is_card = session.acr.endswith(":card")
+    return "how_card" if is_card else "how_scan" if session.method == "scan" else "how_password"
+
+
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The clerk, as the frame shows one. `badges`: numbers at entries of the menu."""
+    """The clerk, as the frame shows one. `badges`: numbers at entries of the menu. `has_scan`: the clerk can unlock by
+    scan; `takes_password`: by password.
+    """
 
     login: str
     name: str
@@ -117,6 +127,8 @@ class Viewer:
     region: str
     acts: frozenset[Act]
     badges: dict[str, int]
+    has_scan: bool
+    takes_password: bool
 
     def may(self, act: str) -> bool:
         return act in self.acts
@@ -159,6 +171,8 @@ async def viewer_of(services: Services, desk: ClerkDesk) -> Viewer:
         region=office.region,
         acts=desk.who.acts,
         badges={"alerts": alerts} if alerts else {},
+        has_scan=clerk.scan_subject is not None and services.login_provider.is_there,
+        takes_password=desk.who.takes_password,
     )
 
 

@@ -128,6 +128,7 @@ async def _show(page: Page, clerk_id: str, **context: Any) -> Response:
         offices=offices,
         roles=_roles(page),
         now=page.desk.services.clock(),
+        has_scan=page.desk.services.login_provider.is_there,
         **context,
     )
 

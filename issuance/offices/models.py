@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
@@ -14,7 +14,8 @@ from issuance.scope import OfficeScoped, RegionScoped
 class OfficeRow(RegionScoped, OfficeScoped, Base):
     """`office` is its own path, the ids from the top down (`/1/4/`): what begins with it lies below. It never changes.
 
-    The region of an office lies in that of the office above it.
+    The region of an office lies in that of the office above it. Where `takes_password` is false, no clerk of the office
+    or those below logs in by password.
     """
 
     __tablename__ = "offices"
@@ -22,6 +23,12 @@ class OfficeRow(RegionScoped, OfficeScoped, Base):
         CheckConstraint("kind IN ('region', 'office', 'outlet', 'depot')", name="kind"),
         CheckConstraint("status IN ('open', 'closed')", name="status"),
         Index("ix_offices_parent", "parent_id", "id"),
+        Index(
+            "ix_offices_without_password",
+            "office",
+            sqlite_where=text("takes_password IS 0"),
+            postgresql_where=text("takes_password IS false"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -32,5 +39,6 @@ class OfficeRow(RegionScoped, OfficeScoped, Base):
     name_zh: Mapped[str] = mapped_column(String(64))
     name_en: Mapped[str] = mapped_column(String(128))
     status: Mapped[str] = mapped_column(String(8))
+    takes_password: Mapped[bool] = mapped_column(default=True)
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -39,7 +39,11 @@ class OfficeView(Message):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [_OFFICE | {"id": 4, "path": "/1/4/", "status": "open", "created_at": "2026-01-05T01:00:00Z"}]
+            "examples": [
+                _OFFICE
+                | {"id": 4, "path": "/1/4/", "status": "open", "created_at": "2026-01-05T01:00:00Z"}
+                | {"takes_password": True}
+            ]
         }
     )
 
@@ -51,4 +55,5 @@ class OfficeView(Message):
     name_zh: str
     name_en: str
     status: Literal["open", "closed"]
+    takes_password: bool = Field(description="False: clerks here and below log in by scan only")
     created_at: datetime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import update
+
 from issuance.clerks.repository import ClerkRepository
 from issuance.input_rules import field_error
 from issuance.offices.models import OfficeRow
@@ -60,6 +62,23 @@ class OfficeService:
         row.status = "closed"
         await self._unit.audit("office.close", _subject(row.id), region=row.region)
         return office_view(row)
+
+    async def set_password_use(self, office_id: int, *, takes_password: bool) -> OfficeView:
+        """Of clerks here and below, from their next log-in on; who is logged in stays so."""
+        row = await self.row(office_id, is_locking=True)
+        row.takes_password = takes_password
+        detail = {"takes_password": takes_password}
+        await self._unit.audit("office.password", _subject(row.id), region=row.region, detail=detail)
+        return office_view(row)
+
+    async def allow_passwords(self) -> int:
+        """Everywhere, for when scanning fails; returns how many offices did without."""
+        query = update(OfficeRow).where(OfficeRow.takes_password.is_(False)).values(takes_password=True)
+        changed = (await self._unit.session.execute(query.returning(OfficeRow.id, OfficeRow.region))).all()
+        for office_id, region in changed:
+            detail = {"takes_password": True}
+            await self._unit.audit("office.password", _subject(office_id), region=region, detail=detail)
+        return len(changed)
 
     async def row(self, office_id: int, *, is_locking: bool = False) -> OfficeRow:
         """Raises NOT_FOUND."""

@@ -2,6 +2,7 @@
 // The service locks the session at the same time, so that no other window shows anything either.
 
 const dialog = document.getElementById("lock");
+const form = document.getElementById("lock-form"); // not there where clerks log in by scan only
 const password = document.getElementById("lock-password");
 const wrong = document.getElementById("lock-wrong");
 const others = new BroadcastChannel("onecard-lock");
@@ -19,13 +20,13 @@ function cover() {
   if (dialog.open) return;
   for (const open of document.querySelectorAll("dialog[open]")) open.close();
   document.documentElement.dataset.locked = "";
-  wrong.textContent = "";
+  if (wrong) wrong.textContent = "";
   dialog.showModal();
-  password.focus();
+  password?.focus();
 }
 
 function uncover() {
-  password.value = "";
+  if (password) password.value = "";
   seen = Date.now();
   delete document.documentElement.dataset.locked;
   dialog.close();
@@ -75,9 +76,10 @@ for (const name of ["keydown", "pointerdown", "pointermove", "wheel", "input"]) 
   document.addEventListener(name, touched, { passive: true, capture: true });
 }
 dialog.addEventListener("cancel", (event) => event.preventDefault());
-dialog.querySelector("form").addEventListener("submit", unlock);
+form?.addEventListener("submit", unlock);
 document.getElementById("lock-now").addEventListener("submit", (event) => {
   event.preventDefault();
   lock();
 });
+others.postMessage("unlocked"); // this page is shown, so the session is open: another window may have unlocked it
 setInterval(look, LOOK_MS);

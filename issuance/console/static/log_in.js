@@ -7,7 +7,12 @@ largeTypeSwitch(document.getElementById("large"));
 const box = document.getElementById("log-in");
 const timer = document.getElementById("timer");
 
-function again() {
+let isLeaving = false;
+
+// Once: the outcome is handed out to one request, and a second one would cut off the first.
+export function again() {
+  if (isLeaving) return;
+  isLeaving = true;
   location.replace(box.dataset.path);
 }
 

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from issuance.clerks.passwords import use_hasher
 from onecard_cli.demo_staff import DemoClerk, make_staff
 from tests.issuance.conftest import REGION, Centre
+from tests.issuance.furnished import furnished
 
 ORIGIN = "http://127.0.0.1"
 _INPUT = re.compile(r"<input\b[^>]*>")
@@ -76,7 +77,7 @@ def obeys_policy(response: httpx.Response) -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)", response.text)
     assert not re.search(r"<style|\bstyle=|\son\w+=|javascript:", response.text)
     for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", response.text, re.S):
-        has_session = 'action="/console/login"' not in form and 'action="/progress/"' not in form
+        has_session = not re.search(r'action="(/console/login|/console/login/scan|/progress/)"', form)
         assert 'name="csrf"' in form or not has_session, form
 
 
@@ -112,13 +113,13 @@ class Console:
 def quick_hasher() -> Iterator[None]:
     use_hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     yield
-    use_hasher(PasswordHasher())
+    use_hasher(None)
 
 
 @pytest.fixture
 async def console(centre: Centre) -> AsyncIterator[Console]:
-    clerks = {clerk.login: clerk for clerk in await make_staff(centre.app.state.services, REGION)}
-    made = Console(centre, clerks)
+    staff = await furnished(centre, "staff", lambda: make_staff(centre.app.state.services, REGION))
+    made = Console(centre, {clerk.login: clerk for clerk in staff})
     yield made
     for browser in made.browsers:
         await browser.aclose()

@@ -8,6 +8,7 @@ from issuance.audit.sequencer import sequence_due
 from simulators.production import Faults, bank
 from tests.issuance.conftest import REGION, Centre, application, ok, reset
 from tests.issuance.console.conftest import Console
+from tests.issuance.furnished import furnished
 from tests.issuance.production import BatchDesk, roster
 from tests.issuance.supervision import stick
 
@@ -43,6 +44,11 @@ def _one(centre: Centre, query: str) -> str:
 
 
 async def furnish(console: Console) -> Scenery:
+    """Over a console that nobody has used yet."""
+    return await furnished(console.centre, "scenery", lambda: _furnish(console))
+
+
+async def _furnish(console: Console) -> Scenery:
     centre = console.centre
     await centre.stock(blanks=40, numbers=400)
     number = (await centre.issue(1))["card_number"]

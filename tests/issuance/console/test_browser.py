@@ -1,7 +1,7 @@
 """The console in a real browser, with the agent and simulated cards: from a newborn to the loss of its card and the
 card that replaces it, while a supervisor watches and the parents ask how far it is.
 
-Pictures of every page go to `.shots/console/`, for people to look at.
+With ONECARD_SCREENSHOTS set, pictures of every page go to `.shots/console/`, for people to look at.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from onecard_cli.system import System
 from simulators.card import SimCard
 from simulators.factory import build_card
 from simulators.personas import load
+from tests.issuance import pictures
 from tests.terminal_agent.test_pin_browser import FLAGS
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -103,6 +104,15 @@ class Screen:
         self.page.get_by_role("main").get_by_text(words, exact=True).first.click()
         self.page.wait_for_load_state()  # a page looked at before its last style sheet asks for pictures
 
+    def press_by_keys(self, words: str) -> None:
+        """As `press`, without a mouse: Tab until it has the focus, then Enter."""
+        for _ in range(100):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate("document.activeElement.innerText.trim()") == words:
+                break
+        with self.page.expect_navigation():
+            self.page.keyboard.press("Enter")
+
     def sees(self, words: str) -> None:
         self.page.get_by_role("main").get_by_text(words).first.wait_for()
 
@@ -110,12 +120,13 @@ class Screen:
         """Waits until it does."""
         playwright_api.expect(self.page.locator(place)).to_have_text(text, timeout=STEP_S * 1000)
 
-    def shot(self, name: str) -> None:
+    def shot(self, name: str, language: str = "") -> None:
         """Nothing is wider than the screen; then a picture."""
         self.page.wait_for_load_state()
         assert self.page.evaluate("document.documentElement.scrollWidth") <= 1280, name
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(SHOTS / f"{name}-{self.language}.png"), full_page=True)
+        if pictures.ARE_WANTED:
+            SHOTS.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(SHOTS / f"{name}-{language or self.language}.png"), full_page=True)
 
 
 def test_from_a_newborn_to_a_replaced_card(browser: Any, system: System, staff: dict[str, DemoClerk]) -> None:
@@ -161,9 +172,9 @@ def test_from_a_newborn_to_a_replaced_card(browser: Any, system: System, staff: 
     link.insert()
     collector.page.wait_for_url(f"**/console/cards/{application}")
     collector.shot("card")
-    collector.press("正式挂失")
+    collector.press_by_keys("正式挂失")
     collector.shot("loss")
-    collector.press("正式挂失")
+    collector.press_by_keys("正式挂失")
     collector.sees("已正式挂失，可以接着办补卡")
     collector.press("补换卡")
     collector.page.fill('main [name="guardian.name"]', "测试母")
@@ -186,7 +197,7 @@ def test_from_a_newborn_to_a_replaced_card(browser: Any, system: System, staff: 
     with supervisor.page.expect_navigation():
         supervisor.page.get_by_role("link", name="English").click()
     supervisor.sees("Cards today")
-    supervisor.page.screenshot(path=str(SHOTS / "dashboard-en.png"), full_page=True)
+    supervisor.shot("dashboard", "en")
 
     collector.page.keyboard.press("/")
     collector.page.keyboard.type("测试宝")

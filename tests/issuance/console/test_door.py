@@ -22,7 +22,7 @@ from onecard_ui import HERE as KIT
 from tests.issuance.conftest import Centre
 from tests.issuance.console.conftest import ORIGIN, Console, hidden_fields
 
-OPEN = {("GET", "/login"), ("POST", "/login")}
+OPEN = {("GET", "/login"), ("POST", "/login"), ("POST", "/login/scan"), ("GET", "/login/back"), ("GET", "/login/left")}
 
 
 def routes(console: Console) -> list[tuple[str, str]]:

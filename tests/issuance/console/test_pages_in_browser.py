@@ -1,7 +1,8 @@
 """Every page of the console in Chromium: each entry of each role's menu and the pages behind, in both languages.
 
 No request leaves the origin but to the local agent, nothing is refused by the CSP or said on the console, nothing is
-wider than the window, axe-core finds no serious fault. Screenshots go to the git-ignored folder `screenshots`.
+wider than the window, axe-core finds no serious fault. With ONECARD_SCREENSHOTS set, screenshots go to the git-ignored
+folder `screenshots`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from issuance.production import jobs
 from tests.issuance.console.axe import GRAVE, axe_script, faults
 from tests.issuance.console.conftest import Console
 from tests.issuance.console.scenery import Scenery, furnish
+from tests.issuance.pictures import take
 from tests.issuance.production import roster
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -137,12 +139,11 @@ class Watch:
 
     async def look(self, shot: Path) -> None:
         await self._measure(SIZE)
-        await self.page.screenshot(path=str(shot), full_page=True)
-        await self._measure(ZOOMED)
-        await self.page.set_viewport_size(SIZE)
+        await take(self.page, shot, is_full=True)
         if self._has_axe:
             grave = [fault for fault in await faults(self.page) if fault.startswith(GRAVE)]
             self.wrong += [f"{self._where}: axe {fault}" for fault in grave]
+        await self._measure(ZOOMED)
 
     async def look_at(self, path: str, shot: Path) -> None:
         await self.open(f"/console{path}")
@@ -249,7 +250,6 @@ async def test_every_page(console: Console, language: str, monkeypatch: pytest.M
     if language == "en":
         console.centre.store.sql("UPDATE offices SET name_en = :name", name=LONG_NAME)
     folder = SHOTS / language
-    folder.mkdir(parents=True, exist_ok=True)
     wrong: list[str] = []
     seen: set[str] = set()
     async with served(console) as origin, playwright_api.async_playwright() as play:
