@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
+from cardlib.failures import FailureCode
+from onecard_cli import login_card, login_ministry
+from onecard_cli.login_denials import deny_app
+from onecard_cli.login_keys import keys_app
 from onecard_cli.office import CENTRE_URL, ClientOption, UrlOption, ask, centre
 from onecard_cli.office_stock import order
-from onecard_cli.output import print_json, reports_failures
+from onecard_cli.output import CommandError, print_json, reports_failures
 
 login_app = typer.Typer(help="扫码登录 / log-in by electronic card", no_args_is_help=True, add_completion=False)
 client_app = typer.Typer(
     help="可登录的系统 / systems that people log in to", no_args_is_help=True, add_completion=False
 )
 login_app.add_typer(client_app, name="client")
+login_app.add_typer(deny_app, name="deny")
+login_app.add_typer(keys_app, name="keys")
+login_app.command("card")(login_card.card)
+login_app.command("channel")(login_ministry.channel)
+login_app.command("national")(login_ministry.national)
 
 
 @client_app.command("add")
@@ -32,7 +43,7 @@ def add(
         list[str] | None, typer.Option(help="openid, profile, social_security；缺省为 openid / default openid")
     ] = None,
     auth: Annotated[
-        Literal["client_secret_basic", "client_secret_post", "none"],
+        Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         typer.Option(help="none：网页或命令行程序，没有密钥 / a program that can keep no secret"),
     ] = "client_secret_basic",
     algorithm: Annotated[
@@ -45,7 +56,16 @@ def add(
     device: Annotated[
         bool, typer.Option("--device", help="自助机等设备登录 / log in on kiosks and command lines")
     ] = False,
+    channel: Annotated[
+        bool, typer.Option("--channel", help="按部里的扫码登录接口对接 / speaks the ministry's scan log-in")
+    ] = False,
+    counter: Annotated[
+        bool,
+        typer.Option("--counter", help="窗口点名请本人确认 / ask a holder by name, who approves on the phone"),
+    ] = False,
     pushed: Annotated[bool, typer.Option("--pushed", help="只接受 PAR 请求 / pushed requests only")] = False,
+    signed: Annotated[bool, typer.Option("--signed", help="只接受签名的请求 / signed requests only")] = False,
+    jwks: Annotated[Path | None, typer.Option(metavar="FILE", help="该系统的公钥 (JWK Set) / its public keys")] = None,
     url: UrlOption = CENTRE_URL,
     client: ClientOption = "operator-1",
 ) -> None:
@@ -57,6 +77,10 @@ def add(
     grants = ["authorization_code"] if redirect else []
     if device:
         grants.append("urn:ietf:params:oauth:grant-type:device_code")
+    if counter:
+        grants.append("urn:openid:params:grant-type:ciba")
+    if channel:
+        grants.append("urn:onecard:params:grant-type:channel")
     body = {
         "id": party,
         "name": name,
@@ -69,9 +93,19 @@ def add(
         "scopes": ["openid", *(name for name in scope or () if name != "openid")],
         "signing_algorithm": algorithm,
         "needs_pushed_requests": pushed,
+        "needs_signed_requests": signed,
+        "jwks": None if jwks is None else _document(jwks),
     }
     with centre(url, client) as http:
         print_json(order(http, "/v1/relying-parties", body))
+
+
+def _document(file: Path) -> Any:
+    """Raises CommandError for a file that is no JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CommandError(FailureCode.INPUT_INVALID, f"{file}: no JSON") from None
 
 
 @client_app.command("list")
@@ -84,6 +118,23 @@ def list_parties(url: UrlOption = CENTRE_URL, client: ClientOption = "operator-1
     """
     with centre(url, client) as http:
         print_json(ask(http, "GET", "/v1/relying-parties"))
+
+
+@client_app.command("keys")
+@reports_failures
+def replace_keys(
+    party: Annotated[str, typer.Argument(metavar="ID", help="client_id")],
+    jwks: Annotated[Path, typer.Argument(metavar="FILE", help="该系统的公钥 (JWK Set) / its public keys")],
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = "operator-1",
+) -> None:
+    """更换系统的公钥，不在其中的马上失效 / replace a system's public keys; others count no more.
+
+    \b
+    Example: ./onecard login client keys hall-1 hall-1-keys.json
+    """
+    with centre(url, client) as http:
+        print_json(order(http, f"/v1/relying-parties/{party}/keys", {"jwks": _document(jwks)}, "PUT"))
 
 
 @client_app.command("suspend")

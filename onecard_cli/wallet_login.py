@@ -1,4 +1,4 @@
-"""`onecard wallet login`: approve or refuse the log-in whose code was scanned."""
+"""`onecard wallet login`: approve or refuse the log-in whose code was scanned, or that a counter asks for."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ _LABELS = {
     "host": "网址 / address",
     "network": "来自 / from",
     "agent": "浏览器 / browser",
+    "message": "窗口说明 / counter",
 }
 
 
 @reports_failures
 def login(
-    link: Annotated[str, typer.Argument(metavar="URL", help="登录页二维码的内容 / what the log-in page's code says")],
-    number: Annotated[int | None, typer.Option(min=10, max=99, help="网页上的数字 / the number on the page")] = None,
+    link: Annotated[
+        str, typer.Argument(metavar="[URL]", help="登录页二维码的内容 / what the log-in page's code says")
+    ] = "",
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="窗口点名要我确认的，最新的一个 / the newest that a counter asks me for")
+    ] = False,
+    number: Annotated[int | None, typer.Option(min=10, max=99, help="屏幕上的数字 / the number on the screen")] = None,
     refuse: Annotated[bool, typer.Option("--refuse", help="不是我，拒绝 / not me: refuse")] = False,
     url: UrlOption = CENTRE_URL,
     client: ClientOption = CLIENT_ID,
@@ -35,14 +41,15 @@ def login(
 
     \b
     Example: ./onecard wallet login http://127.0.0.1:8400/login/link#Zx8Qk2v1mT0cR5yB7nLw3A --number 47
+             ./onecard wallet login --waiting
     """
     from cardlib.failures import FailureCode
     from simulators.wallet.log_ins import code_in
 
     code = code_in(link)
-    if not code:
-        raise CommandError(FailureCode.LOGIN_LINK_INVALID, "no address of a log-in")
-    asked: dict[str, Any] = at_centre(url, client, phone, lambda c: c.scan(code))
+    if waiting == bool(link) or bool(link) != bool(code):
+        raise CommandError(FailureCode.LOGIN_LINK_INVALID, "one address of a log-in, or --waiting")
+    asked: dict[str, Any] = at_centre(url, client, phone, _take_waiting if waiting else lambda c: c.scan(code))
     for name, label in _LABELS.items():
         print(f"{label}: {asked[name] or '-'}", flush=True)
     items = "、".join(f"{item['zh']} / {item['en']}" for item in asked["items"])
@@ -51,10 +58,21 @@ def login(
         print_json(at_centre(url, client, phone, lambda c: c.post(f"/log-ins/{asked['id']}/refuse")))
         return
     choices = " ".join(str(choice) for choice in asked["choices"])
-    chosen = number or typer.prompt(f"网页上是哪个数字 / which number is on the page ({choices})", type=int, err=True)
+    chosen = number or typer.prompt(f"屏幕上是哪个数字 / which number is on the screen ({choices})", type=int, err=True)
     given = ask_pin(ASK)
 
     async def approve(channel: Channel) -> dict[str, Any]:
         return await channel.log_in(asked, chosen, given, "")
 
     print_json(at_centre(url, client, phone, approve))
+
+
+async def _take_waiting(channel: Channel) -> dict[str, Any]:
+    """Raises CommandError when nobody asks."""
+    from cardlib.failures import FailureCode
+
+    found = (await channel.get("/log-ins"))["items"]
+    if not found:
+        raise CommandError(FailureCode.NOT_FOUND, "没有窗口在等您确认 / nobody asks you to log in")
+    asked: dict[str, Any] = await channel.post(f"/log-ins/{found[0]['id']}/claim")
+    return asked

@@ -11,11 +11,16 @@ from authlib.common.urls import add_params_to_uri
 from sqlalchemy import update
 
 from issuance.database import forget
+from issuance.login.holders import subject_of
 from issuance.login.models import CodeRow, DeviceCodeRow, GrantRow
+from issuance.login.provider_models import BackchannelRow
 from issuance.login.relying_parties import RelyingPartyRepository, hash_of
 from issuance.login.seam import AuthorizationRequest, Refused, Subject
 from issuance.login.tokens import GRANT_TTL
-from issuance.login.transactions import Transaction
+from issuance.login.transaction_models import LoginRow
+from issuance.login.transactions import Transaction, hand_out
+from issuance.login.uses import record_use
+from issuance.scope import unscoped
 from issuance.unit import Unit
 
 CODE_TTL: Final = timedelta(minutes=1)
@@ -70,7 +75,8 @@ async def _grant(unit: Unit, request: AuthorizationRequest, subject: Subject) ->
     grant = GrantRow(
         id=uuid.uuid4().hex,
         client_id=request.client_id,
-        ecard_no=subject.ecard_no,
+        card_number=subject.card_number,
+        ecard_no=subject.ecard_no or None,
         scope=" ".join(request.scopes),
         claims=sorted(subject.claims),
         acr=subject.acr,
@@ -82,8 +88,25 @@ async def _grant(unit: Unit, request: AuthorizationRequest, subject: Subject) ->
     unit.session.add(grant)
     await unit.session.flush()
     detail = {"client": request.client_id, "scope": grant.scope, "claims": grant.claims}
-    await unit.audit("login.grant", f"ecard:{subject.ecard_no}", region=None, detail=detail)
+    await unit.audit("login.grant", subject_of(grant), region=None, detail=detail)
+    await record_use(unit, request.client_id, subject)
     return grant
+
+
+async def answer_counter(unit: Unit, row: LoginRow, request: AuthorizationRequest) -> None:
+    """Hand an outcome to the relying party that waits for the holder it named (CIBA); in the holder's own unit."""
+    if not request.backchannel_hash:
+        return
+    outcome = await hand_out(unit, row)
+    with unscoped(unit.session, why="a holder logs in to systems of every region, not those of the phone's channel"):
+        party = await RelyingPartyRepository(unit.session).get(request.client_id)
+    is_active = party is not None and party.status == "active"
+    grant = await _grant(unit, request, outcome) if is_active and isinstance(outcome, Subject) else None
+    await unit.session.execute(
+        update(BackchannelRow)
+        .where(BackchannelRow.request_hash == request.backchannel_hash, BackchannelRow.state == "waiting")
+        .values(state="denied" if grant is None else "granted", grant_id=None if grant is None else grant.id)
+    )
 
 
 async def _tell_device(unit: Unit, request: AuthorizationRequest, grant: GrantRow | None) -> None:

@@ -22,8 +22,9 @@ from cardlib.failures import FailureCode
 from issuance.login import discovery
 from issuance.login.answers import DEVICE_DONE as DEVICE_DONE_PATH
 from issuance.login.answers import response_url
+from issuance.login.backchannel import ask_holder, read_asking
 from issuance.login.devices import DEVICE_PATH, authorize_device, opened
-from issuance.login.grants import CodeGrant, DeviceGrant, RefreshGrant
+from issuance.login.grants import BackchannelGrant, CodeGrant, DeviceGrant, RefreshGrant
 from issuance.login.held import end_session, introspect, take_back, user_info
 from issuance.login.notices import (
     BUSY,
@@ -40,6 +41,7 @@ from issuance.login.server import Answer, Asked, LoginServer, serve
 from issuance.login.signing import TokenError
 from issuance.login.transactions import Browser, begin, open_transaction
 from issuance.login.unit import login_unit
+from issuance.login.ways import ways_for
 from issuance.middleware import log_unexpected
 from issuance.problems import ProblemError, code_of
 from issuance.unit import Unit, services_of
@@ -54,6 +56,7 @@ _PREFLIGHT: Final = _OPEN | {
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "3600",
 }
+_STATUS: Final = {"server_error": HTTPStatus.INTERNAL_SERVER_ERROR, "access_denied": HTTPStatus.FORBIDDEN}
 _KEYS_KEPT: Final = {"Cache-Control": "public, max-age=300"} | _OPEN
 
 
@@ -63,13 +66,23 @@ _KEYS_KEPT: Final = {"Cache-Control": "public, max-age=300"} | _OPEN
 @router.get("/.well-known/openid-configuration")
 @router.get("/.well-known/oauth-authorization-server")
 async def configuration(request: Request) -> Response:
-    issuer = services_of(request).settings.login_issuer
-    return JSONResponse(discovery.document(issuer), headers=_KEYS_KEPT)
+    services = services_of(request)
+    acr_values = [way.acr for way in ways_for(services, ())]
+    return JSONResponse(discovery.document(services.settings.login_issuer, acr_values), headers=_KEYS_KEPT)
 
 
 @router.get(discovery.KEYS)
 async def public_keys(request: Request) -> Response:
-    keys = await asyncio.to_thread(services_of(request).login_keys.public_keys)
+    return await _keys(request, "ES256", "RS256")
+
+
+@router.get(discovery.SM2_KEYS)
+async def public_sm2_keys(request: Request) -> Response:
+    return await _keys(request, "SM2-SM3")
+
+
+async def _keys(request: Request, *algorithms: str) -> Response:
+    keys = await asyncio.to_thread(services_of(request).login_keys.public_keys, algorithms)
     return JSONResponse(keys, headers=_KEYS_KEPT)
 
 
@@ -170,6 +183,25 @@ async def device_authorization(request: Request) -> Response:
     return await _protocol(request, authorize_device)
 
 
+@router.post(discovery.BACKCHANNEL)
+async def backchannel(request: Request) -> Response:
+    """CIBA: have the holder asked. A refusal is stored too: the assertion that came with it is spent."""
+
+    async def answer() -> Response:
+        async with login_unit(services_of(request)) as unit:
+            try:
+                asked = await _asked(unit, request)
+                asking = await unit.session.run_sync(lambda session: read_asking(LoginServer(unit, session), asked))
+                body = await ask_holder(unit, asking, Browser.of(request).address)
+            except OAuth2Error as error:
+                return _json(await serve(unit, partial(_error, error=error)))
+            except ProblemError as error:
+                return _failed(error)
+        return JSONResponse(body, headers=_OPEN | {"Cache-Control": "no-store"})
+
+    return await _guarded(request, answer)
+
+
 @router.post(discovery.INTROSPECT)
 async def introspection(request: Request) -> Response:
     return await _protocol(request, introspect)
@@ -200,7 +232,7 @@ async def userinfo(request: Request) -> Response:
 
 
 def _tokens(server: LoginServer, asked: Asked) -> Answer:
-    for grant in (CodeGrant, RefreshGrant, DeviceGrant):
+    for grant in (CodeGrant, RefreshGrant, DeviceGrant, BackchannelGrant):
         server.register_grant(grant)
     answer: Answer = server.create_token_response(asked)
     return answer
@@ -221,10 +253,9 @@ async def _protocol(request: Request, act: Callable[[LoginServer, Asked], Answer
     async def answer() -> Response:
         async with login_unit(services_of(request)) as unit:
             try:
-                parameters = await _parameters(request)
+                asked = await _asked(unit, request)
             except OAuth2Error as error:
                 return _json(await serve(unit, partial(_error, error=error)))
-            asked = Asked(unit.services.settings.login_issuer, parameters, request.headers.get("Authorization", ""))
             return _json(await serve(unit, lambda server: acted(server, asked)))
 
     return await _guarded(request, answer)
@@ -236,9 +267,19 @@ async def _guarded(request: Request, answer: Callable[[], Awaitable[Response]]) 
         return await answer()
     except Exception as error:
         log_unexpected(error, request.state.request_id)
-        name = _name_of(error)
-        status = HTTPStatus.INTERNAL_SERVER_ERROR if name == "server_error" else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"error": name}, status, _OPEN | {"Cache-Control": "no-store"})
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Response:
+    name = _name_of(error)
+    status = _STATUS.get(name, HTTPStatus.SERVICE_UNAVAILABLE)
+    return JSONResponse({"error": name}, status, _OPEN | {"Cache-Control": "no-store"})
+
+
+async def _asked(unit: Unit, request: Request) -> Asked:
+    """Raises InvalidRequestError."""
+    parameters, proof = await _parameters(request), request.headers.get("Authorization", "")
+    return Asked(unit.services.settings.login_issuer, parameters, proof)
 
 
 async def _shown(request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:

@@ -1,4 +1,4 @@
-"""What is exchanged for tokens: a code with its PKCE verifier, a refresh token, a device code.
+"""What is exchanged for tokens: a code with its PKCE verifier, a refresh token, a device code, a CIBA request.
 
 Each is spent by one conditional UPDATE; whoever comes second ends the grant, because one of the two stole it (RFC 9700,
 4.5 and 4.14).
@@ -10,17 +10,23 @@ import hashlib
 import hmac
 import re
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from authlib.oauth2.rfc6749 import OAuth2Error, grants
-from authlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError, InvalidRequestError
+from authlib.oauth2.rfc6749.errors import (
+    AccessDeniedError,
+    InvalidGrantError,
+    InvalidRequestError,
+    UnauthorizedClientError,
+)
 from authlib.oauth2.rfc8628 import DeviceCodeGrant as AuthlibDeviceCodeGrant
 from authlib.oauth2.rfc8628.errors import AuthorizationPendingError, ExpiredTokenError, SlowDownError
-from sqlalchemy import update
+from sqlalchemy import bindparam, select, update
 
 from issuance.database import ROW_LOCK
 from issuance.login.models import CodeRow, DeviceCodeRow, GrantRow, RefreshTokenRow
-from issuance.login.relying_parties import hash_of
+from issuance.login.provider_models import BackchannelRow
+from issuance.login.relying_parties import BACKCHANNEL_GRANT, AuthMethod, hash_of
 from issuance.login.server import LoginServer, Party
 from issuance.login.signing import base64url
 from issuance.login.tokens import TokenWriter, live_grant
@@ -29,7 +35,12 @@ SLOWER_S: Final = 5
 """RFC 8628, 3.5: what `slow_down` adds to the interval, for good."""
 CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
-_AUTH_METHODS: Final = ["client_secret_basic", "client_secret_post", "none"]
+_AUTH_METHODS: Final = list(get_args(AuthMethod))
+_CODE: Final = (
+    select(CodeRow, GrantRow)
+    .join(GrantRow, GrantRow.id == CodeRow.grant_id)
+    .where(CodeRow.code_hash == bindparam("code_hash"))
+)
 
 
 class HeldGrant:
@@ -87,9 +98,11 @@ class CodeGrant(_Answering, grants.AuthorizationCodeGrant):  # type: ignore[misc
     def query_authorization_code(self, code: str, client: Party) -> HeldGrant | None:
         """Spends it: a code that was guessed with a wrong verifier is lost too."""
         session, now = self.server.session, self.server.unit.now
-        row = session.get(CodeRow, hash_of(code))
-        grant = None if row is None else session.get(GrantRow, row.grant_id)
-        if row is None or grant is None or grant.client_id != client.get_client_id():
+        known = session.execute(_CODE, {"code_hash": hash_of(code)}).one_or_none()
+        if known is None:
+            return None
+        row, grant = known
+        if grant.client_id != client.get_client_id():
             return None
         spent = (
             update(CodeRow)
@@ -154,23 +167,15 @@ class RefreshGrant(_Answering, grants.RefreshTokenGrant):  # type: ignore[misc]
         return ""
 
 
-class DeviceGrant(_Answering, AuthlibDeviceCodeGrant):  # type: ignore[misc]
-    TOKEN_ENDPOINT_AUTH_METHODS = _AUTH_METHODS
+class _Polled(_Answering):
+    """Of somebody who asks again and again until a log-in elsewhere is over."""
 
-    def query_device_credential(self, device_code: str) -> DeviceCredential:
-        row = self.server.session.get(
-            DeviceCodeRow, hash_of(device_code), with_for_update=ROW_LOCK, populate_existing=True
-        )
-        if row is None or row.client_id != self.request.client.get_client_id():
-            raise InvalidGrantError("Invalid 'device_code'.")
-        return DeviceCredential(row)
-
-    def validate_device_credential(self, credential: DeviceCredential) -> GrantRow:
-        """The row is locked, so that of two who ask at once one comes first."""
-        row, unit, session = credential.row, self.server.unit, self.server.session
+    def settled(self, row: DeviceCodeRow | BackchannelRow) -> GrantRow:
+        """`row` is locked, so that of two who ask at once one comes first. Raises OAuth2Error while there is none."""
+        unit, session = self.server.unit, self.server.session
         if row.state == "used":
             self.server.end_stolen(row.grant_id or "")
-            raise InvalidGrantError("The device code was used before; the log-in has ended.")
+            raise InvalidGrantError("It was used before; the log-in has ended.")
         if row.expires_at <= unit.now:
             raise ExpiredTokenError()
         if row.state == "denied":
@@ -188,6 +193,41 @@ class DeviceGrant(_Answering, AuthlibDeviceCodeGrant):  # type: ignore[misc]
             row.interval_s += SLOWER_S
             raise SlowDownError()
         raise AuthorizationPendingError()
+
+
+class DeviceGrant(_Polled, AuthlibDeviceCodeGrant):  # type: ignore[misc]
+    TOKEN_ENDPOINT_AUTH_METHODS = _AUTH_METHODS
+
+    def query_device_credential(self, device_code: str) -> DeviceCredential:
+        row = self.server.session.get(
+            DeviceCodeRow, hash_of(device_code), with_for_update=ROW_LOCK, populate_existing=True
+        )
+        if row is None or row.client_id != self.request.client.get_client_id():
+            raise InvalidGrantError("Invalid 'device_code'.")
+        return DeviceCredential(row)
+
+    def validate_device_credential(self, credential: DeviceCredential) -> GrantRow:
+        return self.settled(credential.row)
+
+
+class BackchannelGrant(_Polled, AuthlibDeviceCodeGrant):  # type: ignore[misc]
+    """CIBA, 10.1: as a device's, by `auth_req_id`."""
+
+    GRANT_TYPE = BACKCHANNEL_GRANT
+    TOKEN_ENDPOINT_AUTH_METHODS = _AUTH_METHODS
+
+    def validate_token_request(self) -> None:
+        given = self.request.form.get("auth_req_id")
+        if not given:
+            raise InvalidRequestError("Missing 'auth_req_id'.")
+        party: Party = self.authenticate_token_endpoint_client()
+        if not party.check_grant_type(self.GRANT_TYPE):
+            raise UnauthorizedClientError()
+        row = self.server.session.get(BackchannelRow, hash_of(given), with_for_update=ROW_LOCK, populate_existing=True)
+        if row is None or row.client_id != party.get_client_id():
+            raise InvalidGrantError("Invalid 'auth_req_id'.")
+        self.request.user = self.settled(row)
+        self.request.credential = HeldGrant(self.request.user)
 
 
 class DeviceCredential:

@@ -7,9 +7,7 @@ from typing import Any, Final
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, UnauthorizedClientError
 
 from cardlib.identity import mask_name
-from issuance.cards.models import CardRow
-from issuance.ecards.models import EcardRow
-from issuance.ecards.usability import refusal
+from issuance.login.holders import CardOverError, holder_of, subject_of
 from issuance.login.models import GrantRow, RefreshTokenRow, RelyingPartyRow
 from issuance.login.relying_parties import hash_of
 from issuance.login.server import Answer, Asked, LoginServer
@@ -31,23 +29,22 @@ async def user_info(unit: Unit, token: str) -> dict[str, Any]:
     if grant is None:
         raise TokenError("the token is over")
     party = await unit.session.get_one(RelyingPartyRow, grant.client_id)
-    ecard = await unit.session.get_one(EcardRow, grant.ecard_no)
-    card = await unit.session.get_one(CardRow, ecard.card_number)
-    if refusal(unit, ecard, card):
-        raise TokenError("the card cannot be used")
+    try:
+        person_id = await unit.session.run_sync(lambda session: holder_of(unit, session, grant))
+    except CardOverError:
+        raise TokenError("the card cannot be used") from None
     sealer, scopes = unit.services.sealer, str(claims["scope"]).split()
-    told: dict[str, Any] = {"sub": subject_for(sealer, ecard.person_id, party.sector), "acr": grant.acr}
+    told: dict[str, Any] = {"sub": subject_for(sealer, person_id, party.sector), "acr": grant.acr}
     if {"profile", "social_security"}.isdisjoint(scopes):
         return told
-    person = await PersonRepository(unit.session, sealer).data(ecard.person_id)
+    person = await PersonRepository(unit.session, sealer).data(person_id)
     if "profile" in scopes:
         told["name"] = person.name if "name" in grant.claims else mask_name(person.name)
     is_allowed = "social_security" in scopes and "social_security" in party.scopes
     if is_allowed and "social_security_number" in grant.claims:
         told["social_security_number"] = person.social_security_number
-    await unit.audit(
-        "login.user-info", f"ecard:{ecard.ecard_no}", region=None, detail={"client": party.id, "claims": sorted(told)}
-    )
+    detail = {"client": party.id, "claims": sorted(told)}
+    await unit.audit("login.user-info", subject_of(grant), region=None, detail=detail)
     return told
 
 
@@ -121,7 +118,8 @@ def _held(server: LoginServer, token: str, client_id: str) -> tuple[dict[str, An
 
 def _live(unit: Unit, server: LoginServer, claims: dict[str, Any]) -> GrantRow | None:
     """Of an access token that is not over, of a relying party that is not suspended."""
-    client_id = str(claims["client_id"])
-    if unit.now.timestamp() >= claims["exp"] or server.query_client(client_id) is None:
+    if unit.now.timestamp() >= claims["exp"]:
         return None
-    return live_grant(server.session, str(claims["sid"]), client_id, unit)
+    client_id = str(claims["client_id"])
+    grant = live_grant(server.session, str(claims["sid"]), client_id, unit)
+    return None if grant is None or server.query_client(client_id) is None else grant

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from issuance.audit.refusals import MinuteLimit
-from issuance.clerks.login import shortened
+from issuance.clerks.login import address_of, shortened
 from issuance.problems import ProblemError
 
 CODES_A_MINUTE = 20
 """Link codes of one browser: a page that is left alone takes two, each page that is opened one more."""
+ASKED_A_MINUTE = 3
+"""How often one relying party may ask one holder by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +33,9 @@ class DenyList:
 
     def demand(self, client_id: str, address: str) -> None:
         """Raises LOGIN_DENIED."""
-        found = _parsed(address)
+        found = address_of(address)
         if client_id in self.clients or (found is not None and any(found in network for network in self.networks)):
             raise ProblemError("LOGIN_DENIED", "on the deny list", subject=f"client:{client_id}")
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IPv4 address that came in IPv6's clothes is the IPv4 address."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return mapped or found
 
 
 @dataclass(slots=True)
@@ -54,11 +46,13 @@ class LoginLimits:
     of_network: MinuteLimit
     of_client: MinuteLimit
     codes: MinuteLimit = field(default_factory=lambda: MinuteLimit(CODES_A_MINUTE))
+    of_holder: MinuteLimit = field(default_factory=lambda: MinuteLimit(ASKED_A_MINUTE))
+    _stored: tuple[DenyList, datetime] | None = None
 
     def demand_begin(self, client_id: str, address: str, now: datetime) -> None:
-        """Raises LOGIN_DENIED, LOGIN_LIMITED."""
+        """`address`: empty where a server asks that does not tell it. Raises LOGIN_DENIED, LOGIN_LIMITED."""
         self.denied.demand(client_id, address)
-        if not self.of_network.allows(shortened(address), now):
+        if address and not self.of_network.allows(shortened(address), now):
             raise ProblemError("LOGIN_LIMITED", "too many log-ins from this network")
         if not self.of_client.allows(client_id, now):
             raise ProblemError("LOGIN_LIMITED", "too many log-ins for this relying party")
@@ -67,3 +61,24 @@ class LoginLimits:
         """Raises LOGIN_LIMITED."""
         if not self.codes.allows(browser, now):
             raise ProblemError("LOGIN_LIMITED", "too many log-in codes for this browser")
+
+    def demand_ask(self, client_id: str, holder: str, now: datetime) -> None:
+        """`holder`: index of what the relying party named, the same whether there is such a holder or not.
+
+        Raises LOGIN_LIMITED.
+        """
+        if not self.of_client.allows(client_id, now):
+            raise ProblemError("LOGIN_LIMITED", "too many log-ins for this relying party")
+        if not self.of_holder.allows(f"{client_id}:{holder}", now):
+            raise ProblemError("LOGIN_LIMITED", "this holder was asked too often")
+
+    def stored_at(self, now: datetime, known_for: timedelta) -> DenyList | None:
+        """What `keep_stored` was given last; None when that is too long ago, or it was forgotten."""
+        is_known = self._stored is not None and timedelta() <= now - self._stored[1] < known_for
+        return self._stored[0] if is_known and self._stored is not None else None
+
+    def keep_stored(self, entries: DenyList, now: datetime) -> None:
+        self._stored = (entries, now)
+
+    def forget_stored(self) -> None:
+        self._stored = None

@@ -33,6 +33,8 @@ class RelyingPartyRow(RegionScoped, Base):
     scopes: Mapped[list[str]] = mapped_column(JSON)
     signing_algorithm: Mapped[str] = mapped_column(String(8))
     needs_pushed_requests: Mapped[bool]
+    needs_signed_requests: Mapped[bool]
+    jwks: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     status: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -50,13 +52,17 @@ class PushedRequestRow(Base):
 
 
 class GrantRow(Base):
-    """One log-in of a person at a relying party. Revoked, it takes every token that came of it along."""
+    """One log-in of a person at a relying party. Revoked, it takes every token that came of it along.
+
+    `ecard_no` is null where the person was not known by an electronic card.
+    """
 
     __tablename__ = "login_grants"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     client_id: Mapped[str] = mapped_column(ForeignKey("login_relying_parties.id"))
-    ecard_no: Mapped[str] = mapped_column(ForeignKey("ecards.ecard_no"), index=True)
+    card_number: Mapped[str] = mapped_column(ForeignKey("cards.card_number"), index=True)
+    ecard_no: Mapped[str | None] = mapped_column(ForeignKey("ecards.ecard_no"), index=True)
     scope: Mapped[str] = mapped_column(String(255))
     claims: Mapped[list[str]] = mapped_column(JSON)
     acr: Mapped[str] = mapped_column(String(64))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, status
 
 from issuance.clients.schemas import ClientId
 from issuance.login.relying_parties import (
+    PartyKeys,
     RegisteredParty,
     RelyingPartyRegistration,
     RelyingPartyService,
@@ -26,6 +27,11 @@ async def register(registration: RelyingPartyRegistration, unit: OperatorUnit) -
 @router.get("", summary="List the systems that people log in to")
 async def list_parties(unit: OperatorUnit) -> list[RelyingPartyView]:
     return await RelyingPartyService(unit).list()
+
+
+@router.put("/{client_id}/keys", summary="Replace the public keys of a system")
+async def replace_keys(client_id: Annotated[ClientId, Path()], keys: PartyKeys, unit: OperatorUnit) -> RelyingPartyView:
+    return await RelyingPartyService(unit).replace_keys(client_id, keys)
 
 
 @router.post("/{client_id}/suspend", summary="Refuse a system, its codes and tokens from now on")

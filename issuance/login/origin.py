@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from issuance.clerks.login import shortened
+from issuance.clerks.login import address_of, shortened
 
 _BROWSERS: Final = (
     ("Edg", "Edge"),
@@ -31,10 +31,9 @@ _LOCAL: Final = tuple(
 
 def network_of(address: str) -> str:
     """`203.0.113.*`, `2001:db8:1:2::/64`; `local` inside an office or on one machine, empty where it is unknown."""
-    network = shortened(address)
-    if not network:
+    found, network = address_of(address), shortened(address)
+    if found is None:
         return ""
-    found = ipaddress.ip_address(address)
     if any(found in local for local in _LOCAL):
         return "local"
     return network.removesuffix("0/24") + "*" if network.endswith("/24") else network

@@ -6,17 +6,22 @@ import secrets
 from datetime import datetime
 from typing import Literal
 
+from sqlalchemy import exists, select
+
 from hsm.primitives import default_engine
 from issuance.clock import CHINA
-from issuance.consents.catalogue import CATALOGUE
 from issuance.consents.ledger import is_signed
 from issuance.consents.schemas import ConsentItem
 from issuance.database import ROW_LOCK, add_unless_taken
 from issuance.ecards.access import HolderCall
 from issuance.ecards.busi_seq import Purpose
 from issuance.ecards.usability import demand_usable
+from issuance.login.answers import answer_counter
+from issuance.login.denials import demand_not_denied
+from issuance.login.items import items_of
 from issuance.login.origin import agent_of, network_of
-from issuance.login.phone_schemas import AskedLogin, LoginAnswer
+from issuance.login.phone_schemas import AskedLogin, LoginAnswer, WaitingLogin
+from issuance.login.provider_models import BackchannelRow
 from issuance.login.transaction_models import LoginApprovalRow, LoginClaimRow, LoginRow
 from issuance.login.transactions import (
     APPROVAL_TTL,
@@ -50,11 +55,41 @@ class HolderLogins:
             raise ProblemError("LOGIN_LINK_TAKEN", "another phone scanned it", subject=call.subject)
         if claim.outcome not in (Outcome.FIRST, Outcome.AGAIN):
             raise ProblemError("LOGIN_LINK_INVALID", f"it is {claim.outcome}", subject=call.subject)
-        row = await _locked(unit, claim.value.decode())
+        return await self._take(claim.value.decode())
+
+    async def waiting(self) -> list[WaitingLogin]:
+        """What relying parties ask this holder by name, newest first, until a phone has taken it."""
+        is_claimed = exists().where(LoginClaimRow.login_id == LoginRow.id)
+        query = (
+            select(LoginRow)
+            .join(BackchannelRow, BackchannelRow.login_id == LoginRow.id)
+            .where(
+                BackchannelRow.ecard_no == self._call.ecard.ecard_no,
+                LoginRow.expires_at > self._unit.now,
+                LoginRow.ended_as.is_(None),
+                ~is_claimed,
+            )
+            .order_by(LoginRow.created_at.desc())
+        )
+        rows = await self._unit.session.scalars(query)
+        return [_waiting(transaction_of(self._unit.services, row, "open")) for row in rows]
+
+    async def claim_waiting(self, login_id: str) -> AskedLogin:
+        """One that `waiting` shows; the first phone has it. Raises NOT_FOUND, and what `claim` raises."""
+        call, unit = self._call, self._unit
+        demand_usable(unit, call.ecard, call.card)
+        is_mine = exists().where(BackchannelRow.login_id == login_id, BackchannelRow.ecard_no == call.ecard.ecard_no)
+        if not await unit.session.scalar(select(is_mine)):
+            raise ProblemError("NOT_FOUND", "nobody asks this holder", subject=f"login:{login_id}")
+        return await self._take(login_id)
+
+    async def _take(self, login_id: str) -> AskedLogin:
+        call, unit = self._call, self._unit
+        row = await _locked(unit, login_id)
         if row.ended_as is not None or row.expires_at <= unit.now:
             raise ProblemError("LOGIN_CLOSED", "it is over", subject=f"login:{row.id}")
         transaction = transaction_of(unit.services, row, "claimed")
-        unit.services.login_limits.denied.demand(row.client_id, transaction.address)
+        await demand_not_denied(unit, row.client_id, transaction.address)
         made = self._claim_row(transaction)
         if not await add_unless_taken(unit.session, made):
             return await self._again(row.id, transaction)
@@ -74,7 +109,7 @@ class HolderLogins:
         call, unit, link = self._call, self._unit, self._call.link
         row, claim = await self._mine(login_id)
         transaction = transaction_of(unit.services, row, "claimed")
-        unit.services.login_limits.denied.demand(row.client_id, transaction.address)
+        await demand_not_denied(unit, row.client_id, transaction.address)
         demand_usable(unit, call.ecard, call.card)
         signed = f"{self._text(claim)}{number}".encode()
         if not is_signed(link.public_key, signed, signature):
@@ -88,6 +123,7 @@ class HolderLogins:
         await call.audit("login.approve", subject=f"login:{row.id}", **detail)
         answer = LoginAnswer(id=row.id, name=transaction.name, state=state)
         if state == "wrong_number":
+            await answer_counter(unit, row, transaction.request)
             return answer
         approval = LoginApprovalRow(
             login_id=row.id,
@@ -101,6 +137,8 @@ class HolderLogins:
             expires_at=unit.now + APPROVAL_TTL,
         )
         unit.session.add(approval)
+        await unit.session.flush()
+        await answer_counter(unit, row, transaction.request)
         return answer
 
     async def refuse(self, login_id: str) -> LoginAnswer:
@@ -110,6 +148,7 @@ class HolderLogins:
         transaction = transaction_of(self._unit.services, row, "refused")
         detail = {"client": row.client_id, "network": network_of(transaction.address)}
         await self._call.audit("login.refuse", subject=f"login:{row.id}", **detail)
+        await answer_counter(self._unit, row, transaction.request)
         return LoginAnswer(id=row.id, name=transaction.name, state="refused")
 
     async def _mine(self, login_id: str, *, is_reading: bool = False) -> tuple[LoginRow, LoginClaimRow]:
@@ -148,14 +187,16 @@ class HolderLogins:
         return str(self._unit.services.sealer.unseal(claim.sealed_text, text_context(claim.login_id)))
 
     def _asked(self, transaction: Transaction, claim: LoginClaimRow) -> AskedLogin:
-        items = [CATALOGUE[name] for name in claims_of(transaction.request)]
+        items, is_at_counter = items_of(transaction.request), bool(transaction.request.backchannel_hash)
         return AskedLogin(
             id=transaction.id,
             client_id=transaction.request.client_id,
             name=transaction.name,
             host=transaction.host,
-            network=network_of(transaction.address),
+            network="" if is_at_counter else network_of(transaction.address),
             agent=agent_of(transaction.agent),
+            at_counter=is_at_counter,
+            message=transaction.request.binding_message,
             items=[ConsentItem(name=item.name, zh=item.zh, en=item.en) for item in items],
             choices=list(claim.choices),
             text=self._text(claim),
@@ -184,7 +225,7 @@ def _choices(number: int) -> list[int]:
 def _text_of(transaction: Transaction, centre: str, ecard_no: str, now: datetime) -> str:
     """What the phone signs, but for the number; everything that decides is in it."""
     request = transaction.request
-    names = claims_of(request)
+    items = items_of(request)
     lines = [
         "登录确认书 / Log-in",
         f"编号 / Number: {transaction.id}",
@@ -192,14 +233,32 @@ def _text_of(transaction: Transaction, centre: str, ecard_no: str, now: datetime
         f"登录人 / Holder: 电子社保卡 / electronic card {ecard_no}",
         f"登录到 / Log in to: {transaction.name} ({request.client_id})",
         f"网址 / Address: {transaction.host or '无 / none'}",
-        f"浏览器 / Browser: {network_of(transaction.address)} {agent_of(transaction.agent)}".rstrip(),
+        _origin_of(transaction),
         "信息项 / Data:",
-        *(f"- {CATALOGUE[name].zh} / {CATALOGUE[name].en} ({name})" for name in names),
-        *(() if names else ("- 无 / none",)),
+        *(f"- {item.zh} / {item.en} ({item.name})" for item in items),
+        *(() if items else ("- 无 / none",)),
         f"时间 / Time: {now.astimezone(CHINA):%Y-%m-%d %H:%M:%S} 北京时间 (UTC+8)",
         "核对数字 / Number on the screen: ",
     ]
     return "\n".join(lines)
+
+
+def _origin_of(transaction: Transaction) -> str:
+    """A counter has no browser; what it says about the matter is on one line of its own."""
+    if transaction.request.backchannel_hash:
+        return f"窗口说明 / Counter: {transaction.request.binding_message or '无 / none'}"
+    return f"浏览器 / Browser: {network_of(transaction.address)} {agent_of(transaction.agent)}".rstrip()
+
+
+def _waiting(transaction: Transaction) -> WaitingLogin:
+    return WaitingLogin(
+        id=transaction.id,
+        client_id=transaction.request.client_id,
+        name=transaction.name,
+        message=transaction.request.binding_message,
+        asked_at=transaction.created_at,
+        answer_by=transaction.expires_at,
+    )
 
 
 def text_context(login_id: str) -> str:

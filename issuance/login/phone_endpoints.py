@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from issuance.ecards.access import EcardNo, Holder, HolderUnit
 from issuance.idempotency import RequiredKey
 from issuance.login.phone import HolderLogins
-from issuance.login.phone_schemas import AskedLogin, LoginAnswer, LoginApproval, ScannedLogin
+from issuance.login.phone_schemas import AskedLogin, LoginAnswer, LoginApproval, ScannedLogin, WaitingLogins
 from issuance.problems import ProblemError
 
 router = APIRouter(prefix="/v1/ecards/{ecard_no}/log-ins", tags=["log-ins"])
@@ -25,6 +25,16 @@ class _Act(BaseModel):
 @router.post("", status_code=201, summary="Take a log-in by the code on the screen: who asks, from where, for what")
 async def scanned(ecard_no: EcardNo, request: ScannedLogin, call: HolderUnit) -> AskedLogin:
     return await HolderLogins(call).claim(request.code)
+
+
+@router.get("", summary="Log-ins that relying parties ask this holder for by name")
+async def waiting(ecard_no: EcardNo, call: HolderUnit) -> WaitingLogins:
+    return WaitingLogins(items=await HolderLogins(call).waiting())
+
+
+@router.post("/{login_id}/claim", status_code=201, summary="Take a log-in that waits: who asks, and for what")
+async def claim(ecard_no: EcardNo, login_id: LoginId, call: HolderUnit) -> AskedLogin:
+    return await HolderLogins(call).claim_waiting(login_id)
 
 
 @router.get("/{login_id}", summary="A log-in that this phone has taken and not answered yet")

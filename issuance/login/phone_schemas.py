@@ -34,6 +34,8 @@ class AskedLogin(Message):
                     "host": "job.linjiang.example.cn",
                     "network": "203.0.113.*",
                     "agent": "Chrome, Windows",
+                    "at_counter": False,
+                    "message": "",
                     "items": [{"name": "name", "zh": "姓名", "en": "Name"}],
                     "choices": [12, 47, 83],
                     "text": "登录确认书 / Log-in\n…\n核对数字 / Number on the screen: ",
@@ -50,11 +52,45 @@ class AskedLogin(Message):
     host: str = Field(description="Where the browser goes afterwards; empty for a device")
     network: str = Field(description="Of the browser, coarse; `local`, or empty where it is unknown")
     agent: str = Field(description="Make of the browser and its system; empty where unknown")
+    at_counter: bool = Field(description="Asked for by name, not by a code on a screen: there is no browser")
+    message: str = Field(description="What a counter says it is about; may be empty")
     items: list[ConsentItem] = Field(description="Beside an identifier that no other relying party gets")
     choices: list[int] = Field(description="One of them is on the screen of the browser")
     text: str
     asked_at: datetime
     answer_by: datetime
+
+
+class WaitingLogin(Message):
+    """A relying party has named this holder and waits. Nothing is shown to it before a phone takes the log-in."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": _ID,
+                    "client_id": "hall-counter",
+                    "name": "示例办事大厅",
+                    "message": "3 号窗口 医保缴费",
+                    "asked_at": "2026-01-05T01:00:00Z",
+                    "answer_by": "2026-01-05T01:05:00Z",
+                }
+            ]
+        }
+    )
+
+    id: str
+    client_id: str
+    name: str = Field(description="As the relying party is registered")
+    message: str = Field(description="What it says it is about; may be empty")
+    asked_at: datetime
+    answer_by: datetime
+
+
+class WaitingLogins(Message):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": []}]})
+
+    items: list[WaitingLogin]
 
 
 class LoginApproval(Message):

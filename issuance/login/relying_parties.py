@@ -6,10 +6,10 @@ import hashlib
 import re
 import secrets
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,13 +17,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cardlib.wire import Message, RegionCode
 from issuance.clients.schemas import ClientId
 from issuance.database import WITHOUT_NUL, add_unless_taken
+from issuance.login.client_keys import public_key_set
 from issuance.login.models import RelyingPartyRow
 from issuance.problems import ProblemError
 from issuance.unit import Unit
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
-GrantType = Literal["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+BACKCHANNEL_GRANT: Final = "urn:openid:params:grant-type:ciba"
+CHANNEL_GRANT: Final = "urn:onecard:params:grant-type:channel"
+"""The field's scan log-in in the ministry's shape (`issuance.login.channels`)."""
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+GrantType = Literal[
+    "authorization_code",
+    "refresh_token",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:openid:params:grant-type:ciba",
+    "urn:onecard:params:grant-type:channel",
+]
 Scope = Literal["openid", "profile", "social_security"]
 SigningAlgorithm = Literal["ES256", "RS256", "SM2-SM3"]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[\x21-\x7e]+$")]
@@ -48,6 +58,40 @@ def is_redirect_uri(uri: str) -> bool:
     if parts.scheme == "http":
         return host in _LOOPBACK
     return not parts.netloc and bool(_PRIVATE_SCHEME.fullmatch(parts.scheme)) and parts.path.startswith("/")
+
+
+def _public_keys(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return public_key_set(value)
+    except ValueError as error:
+        raise PydanticCustomError("value_error", "public keys: {what}", {"what": str(error)}) from None
+
+
+PublicKeySet = Annotated[dict[str, Any], AfterValidator(_public_keys)]
+
+
+class PartyKeys(Message):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "jwks": {
+                        "keys": [
+                            {
+                                "kty": "EC",
+                                "crv": "P-256",
+                                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+                                "kid": "2026-1",
+                            }
+                        ]
+                    }
+                }
+            ]
+        }
+    )
+
+    jwks: PublicKeySet = Field(description="All that count from now on; name old and new while both are in use")
 
 
 class RelyingPartyRegistration(Message):
@@ -80,6 +124,8 @@ class RelyingPartyRegistration(Message):
     scopes: tuple[Scope, ...] = Field(default=("openid",), description="What it may ask for")
     signing_algorithm: SigningAlgorithm = "ES256"
     needs_pushed_requests: bool = Field(default=False, description="Only requests it has pushed itself (RFC 9126)")
+    needs_signed_requests: bool = Field(default=False, description="Only requests it has signed (RFC 9101)")
+    jwks: PublicKeySet | None = Field(default=None, description="Its public keys (RFC 7517): P-256 or RSA")
 
     @field_validator("redirect_uris", "logout_uris")
     @classmethod
@@ -94,6 +140,10 @@ class RelyingPartyRegistration(Message):
             raise PydanticCustomError("value_error", "the scope openid is needed")
         if "authorization_code" in self.grant_types and not self.redirect_uris:
             raise PydanticCustomError("value_error", "an address to go back to is needed")
+        if self.jwks is None and (self.auth_method == "private_key_jwt" or self.needs_signed_requests):
+            raise PydanticCustomError("value_error", "its public keys are needed")
+        if BACKCHANNEL_GRANT in self.grant_types and self.auth_method == "none":
+            raise PydanticCustomError("value_error", "who asks a holder has a secret or a key (CIBA, 7.1)")
         return self
 
 
@@ -113,6 +163,8 @@ class RelyingPartyView(Message):
                     "scopes": ["openid", "profile"],
                     "signing_algorithm": "ES256",
                     "needs_pushed_requests": False,
+                    "needs_signed_requests": False,
+                    "jwks": None,
                     "status": "active",
                     "created_at": "2026-01-05T01:00:00Z",
                 }
@@ -131,12 +183,14 @@ class RelyingPartyView(Message):
     scopes: tuple[str, ...]
     signing_algorithm: str
     needs_pushed_requests: bool
+    needs_signed_requests: bool
+    jwks: dict[str, Any] | None
     status: str
     created_at: datetime
 
 
 class RegisteredParty(Message):
-    """`client_secret` is told here and never again; null for a public client."""
+    """`client_secret` is told here and never again; null for a public client, and for one that has a key."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -169,9 +223,9 @@ class RelyingPartyRepository:
         """False when the id is taken."""
         return await add_unless_taken(self._session, row)
 
-    async def suspend(self, client_id: str) -> bool:
+    async def change(self, client_id: str, **values: Any) -> bool:
         """False where there is none in the caller's regions."""
-        query = update(RelyingPartyRow).where(RelyingPartyRow.id == client_id).values(status="suspended")
+        query = update(RelyingPartyRow).where(RelyingPartyRow.id == client_id).values(**values)
         return (await self._session.execute(query.returning(RelyingPartyRow.id))).first() is not None
 
 
@@ -187,7 +241,8 @@ class RelyingPartyService:
             self._unit.caller.demand_region(registration.region, subject=subject)
         elif self._unit.caller.region is not None:
             raise ProblemError("CLIENT_FORBIDDEN", "a regional operator registers parties of its region only")
-        secret = None if registration.auth_method == "none" else secrets.token_urlsafe(32)
+        has_secret = registration.auth_method in ("client_secret_basic", "client_secret_post")
+        secret = secrets.token_urlsafe(32) if has_secret else None
         values = registration.model_dump(exclude={"sector"}, mode="json")
         row = RelyingPartyRow(
             **values,
@@ -208,12 +263,20 @@ class RelyingPartyService:
 
     async def suspend(self, client_id: str) -> RelyingPartyView:
         """Its codes and tokens count no more from this moment."""
+        return await self._changed(client_id, "login.client.suspend", status="suspended")
+
+    async def replace_keys(self, client_id: str, keys: PartyKeys) -> RelyingPartyView:
+        """What was signed with a key that is not among them counts no more from this moment."""
+        return await self._changed(client_id, "login.client.keys", jwks=keys.jwks)
+
+    async def _changed(self, client_id: str, act: str, **values: Any) -> RelyingPartyView:
+        """Raises NOT_FOUND."""
         subject = f"relying-party:{client_id}"
         row = await self._parties.get(client_id)
-        if row is None or not await self._parties.suspend(client_id):
+        if row is None or not await self._parties.change(client_id, **values):
             raise ProblemError("NOT_FOUND", "no such relying party", subject=subject)
-        await self._unit.audit("login.client.suspend", subject, region=row.region)
-        return view_of(row).model_copy(update={"status": "suspended"})
+        await self._unit.audit(act, subject, region=row.region)
+        return view_of(row).model_copy(update=values)
 
 
 def view_of(row: RelyingPartyRow) -> RelyingPartyView:

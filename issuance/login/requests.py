@@ -15,8 +15,10 @@ from sqlalchemy import delete, update
 from issuance.login.grants import CHALLENGE, CodeGrant
 from issuance.login.models import PushedRequestRow
 from issuance.login.relying_parties import hash_of
+from issuance.login.request_objects import parameters_of
 from issuance.login.seam import AuthorizationRequest
 from issuance.login.server import Answer, Asked, LoginServer
+from issuance.login.ways import UnmetAuthenticationRequirementsError, ways_for
 
 REQUEST_URI: Final = "urn:ietf:params:oauth:request_uri:"
 PUSHED_TTL: Final = timedelta(minutes=1)
@@ -27,15 +29,19 @@ _CREDENTIALS: Final = ("client_secret", "client_assertion", "client_assertion_ty
 def read_request(server: LoginServer, asked: Asked) -> AuthorizationRequest:
     """Of a browser. Raises OAuth2Error, with a `redirect_uri` where that one is proved to be the relying party's.
 
-    What is beside a `request_uri` is not looked at: only what was pushed counts (RFC 9126, 4).
+    What is beside a `request_uri` is not looked at: only what was pushed counts (RFC 9126, 4). The same holds for a
+    signed request (RFC 9101, 6.3).
     """
     client_id, reference = asked.parameters.get("client_id", ""), asked.parameters.get("request_uri")
     if reference is not None:
         return validated(server, _pushed(server, client_id, reference))
     party = server.query_client(client_id)
-    wanted = validated(server, asked)
+    parameters = parameters_of(server, party, asked.parameters)
+    wanted = validated(server, Asked(asked.url, parameters, method=asked.method))
     if party is not None and party.row.needs_pushed_requests:
         raise InvalidRequestError("Only pushed requests are taken.", redirect_uri=wanted.redirect_uri)
+    if party is not None and party.row.needs_signed_requests and "request" not in asked.parameters:
+        raise InvalidRequestError("Only signed requests are taken.", redirect_uri=wanted.redirect_uri)
     return wanted
 
 
@@ -45,8 +51,10 @@ def push(server: LoginServer, asked: Asked) -> Answer:
     party = server.authenticate_client(request, ())
     if "request_uri" in asked.parameters:
         raise InvalidRequestError("A pushed request has no 'request_uri'.")
-    parameters = {name: value for name, value in asked.parameters.items() if name not in _CREDENTIALS}
-    parameters["client_id"] = party.get_client_id()
+    if party.row.needs_signed_requests and "request" not in asked.parameters:
+        raise InvalidRequestError("Only signed requests are taken.")
+    given = {name: value for name, value in asked.parameters.items() if name not in _CREDENTIALS}
+    parameters = parameters_of(server, party, given | {"client_id": party.get_client_id()})
     try:
         validated(server, Asked(asked.url, parameters))
     except OAuth2Error as error:
@@ -123,3 +131,5 @@ def _demand_rules(grant: CodeGrant, _result: Any) -> None:
         raise InvalidRequestError("A parameter is too long.")
     if "none" in given.get("prompt", "").split():
         raise LoginRequiredError()
+    if not ways_for(grant.server.unit.services, given.get("acr_values", "").split()):
+        raise UnmetAuthenticationRequirementsError()

@@ -10,15 +10,19 @@ ACR_SCAN: Final = "urn:onecard:acr:scan"
 """The wallet scanned the page's code, and the holder proved to be there."""
 ACR_CARD: Final = "urn:onecard:acr:card"
 """Physical card and PIN."""
+ACR_NATIONAL: Final = "urn:onecard:acr:national"
+"""The national platform named the electronic card."""
 LOGIN_COOKIE: Final = "__Host-onecard-login"
+
+_HASHES: Final = ("device_code_hash", "backchannel_hash")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
     """Of a relying party, validated. Nothing in it is about a person.
 
-    `device_code_hash` is set where a device waits (RFC 8628): `redirect_uri`, `state` and `code_challenge` are then
-    empty.
+    `device_code_hash` is set where a device waits (RFC 8628), `backchannel_hash` where a relying party waits for the
+    holder it named (CIBA): `redirect_uri`, `state` and `code_challenge` are then empty.
     """
 
     client_id: str
@@ -31,27 +35,35 @@ class AuthorizationRequest:
     acr_values: tuple[str, ...] = ()
     login_hint: str = ""
     device_code_hash: bytes = b""
+    backchannel_hash: bytes = b""
+    binding_message: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"device_code_hash": self.device_code_hash.hex()}
+        return asdict(self) | {name: getattr(self, name).hex() for name in _HASHES}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> AuthorizationRequest:
-        """Of what `to_json` gave; raises TypeError or KeyError for anything else."""
-        known = {field.name: value[field.name] for field in fields(cls)}
+        """Of what `to_json` gave, now or in a version that knew less. Raises TypeError, KeyError for anything else."""
+        known = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         lists = {name: tuple(known[name]) for name in ("scopes", "acr_values")}
-        return cls(**(known | lists | {"device_code_hash": bytes.fromhex(known["device_code_hash"])}))
+        return cls(**(known | lists | {name: bytes.fromhex(known[name]) for name in _HASHES if name in known}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Who logged in and how strongly that is known; `claims` are the names the holder consented to."""
+    """Who logged in and how strongly that is known; `claims` are the names the holder consented to.
 
-    ecard_no: str
+    `ecard_no` is empty where no electronic card was used: then the state of the card alone decides how long it counts.
+    `sign_no`: the phone that approved it, empty without one.
+    """
+
+    card_number: str
+    ecard_no: str = ""
     acr: str
     amr: tuple[str, ...]
     auth_time: datetime
     claims: frozenset[str] = frozenset()
+    sign_no: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestErro
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from sqlalchemy.orm import Session
 
+from issuance.login.client_assertions import ASSERTION_TYPE, named_client, spend
+from issuance.login.client_keys import ClientKeyError
 from issuance.login.models import RelyingPartyRow
 from issuance.login.relying_parties import hash_of
 from issuance.login.tokens import revoke
@@ -99,7 +101,8 @@ class LoginServer(AuthorizationServer):  # type: ignore[misc]
         self.stolen.append(grant_id)
 
     def query_client(self, client_id: str) -> Party | None:
-        row = self.session.get(RelyingPartyRow, client_id)
+        row = self.session.get(RelyingPartyRow, client_id) if client_id.isprintable() else None
+        self.session.info["relying_party", client_id] = row  # held: it is asked for again in this unit
         return Party(row) if row is not None and row.status == "active" else None
 
     def authenticate_client(self, request: Any, methods: Sequence[str], endpoint: str = "token") -> Party:
@@ -108,7 +111,12 @@ class LoginServer(AuthorizationServer):  # type: ignore[misc]
         party = self.query_client(client_id)
         if party is None or party.row.auth_method != method:
             raise _unknown()
-        if method != "none":
+        if method == "private_key_jwt":
+            try:
+                spend(self.unit, self.session, party.row, secret)
+            except ClientKeyError:
+                raise _unknown() from None
+        elif method != "none":
             known = party.row.secret_hash or b""
             if not hmac.compare_digest(known, hash_of(secret)):
                 raise _unknown()
@@ -128,12 +136,17 @@ class LoginServer(AuthorizationServer):  # type: ignore[misc]
 
 
 def _credentials(request: ProtocolRequest) -> tuple[str, str, str]:
-    """Client, secret and method. Raises InvalidRequestError for two methods at once (RFC 6749, 2.3)."""
+    """Client, secret or assertion, and method. Raises InvalidRequestError for two methods at once (RFC 6749, 2.3)."""
     named = request.payload.client_id or ""
-    in_body = "client_secret" in request.form
-    if "client_assertion" in request.form:
-        raise _unknown()
+    in_body, assertion = "client_secret" in request.form, request.form.get("client_assertion")
     scheme, _, encoded = request.headers["Authorization"].partition(" ")
+    if assertion is not None:
+        if scheme or in_body:
+            raise InvalidRequestError("More than one way of client authentication.")
+        client_id = named_client(assertion)
+        if request.form.get("client_assertion_type") != ASSERTION_TYPE or named not in ("", client_id):
+            raise _unknown()
+        return client_id, assertion, "private_key_jwt"
     if not scheme:
         return named, request.form.get("client_secret", ""), "client_secret_post" if in_body else "none"
     try:

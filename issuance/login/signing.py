@@ -9,7 +9,7 @@ SM2-SM3: SM2 over SM3 (GB/T 32918.2, the default user id) as r || s; its JWK is 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -127,15 +127,15 @@ class LoginKeys:
         """Claims of a token of this provider and `kind`, whatever its age. Raises TokenError."""
         try:
             found = jwt.decode(token, self._set, registry=self._registry)
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise TokenError(type(error).__name__) from None
         if found.header.get("typ") != kind:
             raise TokenError("a token of another kind")
         return found.claims
 
-    def public_keys(self) -> dict[str, Any]:
-        """JWK Set (RFC 7517) of every version, newest first."""
-        return {"keys": [_jwk(name, key) for name in KEYS for key in self._versions(name)]}
+    def public_keys(self, algorithms: Iterable[str]) -> dict[str, Any]:
+        """JWK Set (RFC 7517) of every version of their keys, newest first."""
+        return {"keys": [_jwk(name, key) for name in algorithms for key in self._versions(name)]}
 
     def _signer(self, algorithm: str, now: datetime) -> ServiceKey:
         known = self._current.get(algorithm)

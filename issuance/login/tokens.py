@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
-from sqlalchemy import update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from hsm.primitives import default_engine
 from issuance.cards.models import CardRow
 from issuance.ecards.models import EcardRow
-from issuance.ecards.usability import refusal
+from issuance.login.holders import CardOverError, holder_of
 from issuance.login.models import GrantRow, RefreshTokenRow, RelyingPartyRow
 from issuance.login.relying_parties import hash_of
 from issuance.login.signing import base64url
@@ -29,6 +29,15 @@ GRANT_TTL: Final = timedelta(days=30)
 ACCESS_TYPE: Final = "at+jwt"
 """RFC 9068, 2.1; an ID token is never taken for an access token, nor the other way round."""
 ID_TYPE: Final = "JWT"
+_WITH_ALL: Final = (
+    select(GrantRow, RelyingPartyRow, CardRow, EcardRow)
+    .join(RelyingPartyRow, RelyingPartyRow.id == GrantRow.client_id)
+    .join(CardRow, CardRow.card_number == GrantRow.card_number)
+    .outerjoin(EcardRow, EcardRow.ecard_no == GrantRow.ecard_no)
+    .where(GrantRow.id == bindparam("grant_id"))
+    .execution_options(populate_existing=True)
+)
+"""A grant with every row that decides about its use."""
 
 
 def subject_for(sealer: Sealer, person_id: str, sector: str) -> str:
@@ -50,7 +59,7 @@ class TokenWriter:
         expires_in = int(ACCESS_TTL.total_seconds())
         common = {
             "iss": settings.login_issuer,
-            "sub": subject_for(self._unit.services.sealer, self._person_id(grant), self._party.sector),
+            "sub": subject_for(self._unit.services.sealer, self._holder(grant), self._party.sector),
             "sid": grant.id,
             "iat": now,
             "exp": now + expires_in,
@@ -91,12 +100,11 @@ class TokenWriter:
         unit = self._unit
         return unit.services.login_keys.encode(claims, self._party.signing_algorithm, kind, unit.now)
 
-    def _person_id(self, grant: GrantRow) -> str:
-        ecard = self._session.get_one(EcardRow, grant.ecard_no)
-        card = self._session.get_one(CardRow, ecard.card_number)
-        if refusal(self._unit, ecard, card):
-            raise InvalidGrantError("The card cannot be used.")
-        return ecard.person_id
+    def _holder(self, grant: GrantRow) -> str:
+        try:
+            return holder_of(self._unit, self._session, grant)
+        except CardOverError:
+            raise InvalidGrantError("The card cannot be used.") from None
 
 
 def revoke(session: Session, grant_id: str, unit: Unit) -> None:
@@ -109,10 +117,14 @@ def revoke(session: Session, grant_id: str, unit: Unit) -> None:
 
 
 def live_grant(session: Session, grant_id: str, client_id: str, unit: Unit) -> GrantRow | None:
-    """As it is now, of this client, neither revoked nor over."""
-    grant = session.get(GrantRow, grant_id, populate_existing=True)
-    is_live = grant is not None and grant.revoked_at is None and grant.ends_at > unit.now
-    return grant if is_live and grant is not None and grant.client_id == client_id else None
+    """As it is now, of this client, neither revoked nor over; its card and relying party are then in the session."""
+    found = session.execute(_WITH_ALL, {"grant_id": grant_id}).one_or_none()
+    session.info["grant", grant_id] = found  # held: `get` finds them while they are
+    if found is None:
+        return None
+    grant: GrantRow = found[0]
+    is_live = grant.revoked_at is None and grant.ends_at > unit.now
+    return grant if is_live and grant.client_id == client_id else None
 
 
 def _half_hash(token: str, algorithm: str) -> str:

@@ -16,7 +16,8 @@ from issuance.database import Base, UtcDateTime
 class LoginRow(Base):
     """What a relying party asked for, in one browser, which `browser_hash` is the SM3 of a secret of.
 
-    `number` is on its screen. `ended_as` is written once; `handed_at` is when the outcome went to the relying party.
+    `number` is on its screen. `ended_as` is written once, at `ended_at`; `handed_at` is when the outcome went to the
+    relying party.
     """
 
     __tablename__ = "logins"
@@ -24,6 +25,7 @@ class LoginRow(Base):
         CheckConstraint("ended_as IN ('approved', 'refused', 'wrong_number', 'cancelled')", name="ended_as"),
         CheckConstraint("number BETWEEN 10 AND 99", name="number"),
         Index("ix_logins_expires_at", "expires_at"),
+        Index("ix_logins_ended_at", "ended_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -34,6 +36,7 @@ class LoginRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_as: Mapped[str | None] = mapped_column(String(16))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     handed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -47,7 +50,32 @@ class LoginClaimRow(Base):
     sign_no: Mapped[str] = mapped_column(String(32))
     choices: Mapped[list[int]] = mapped_column(JSON)
     sealed_text: Mapped[bytes] = mapped_column(LargeBinary)
-    claimed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    claimed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LoginCardChallengeRow(Base):
+    """What a card is to sign, while the page that asked for it waits (three minutes)."""
+
+    __tablename__ = "login_card_challenges"
+
+    login_id: Mapped[str] = mapped_column(ForeignKey("logins.id", ondelete="CASCADE"), primary_key=True)
+    sealed_text: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LoginCardProofRow(Base):
+    """`signature` (r, s) by the key of the card's `certificate` (DER) over the challenge; `text_digest` is its SM3."""
+
+    __tablename__ = "login_card_proofs"
+
+    login_id: Mapped[str] = mapped_column(ForeignKey("logins.id", ondelete="CASCADE"), primary_key=True)
+    card_number: Mapped[str] = mapped_column(ForeignKey("cards.card_number"))
+    certificate: Mapped[bytes] = mapped_column(LargeBinary)
+    signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+    text_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    claims: Mapped[list[str]] = mapped_column(JSON)
+    proved_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -10,6 +10,7 @@ import hmac
 import secrets
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, Self
@@ -23,14 +24,19 @@ from hsm.primitives import default_engine
 from issuance.clerks.access import cookie_name
 from issuance.consents.text import plain
 from issuance.database import forget
+from issuance.ecards.models import EcardRow
+from issuance.login.denials import demand_not_denied
+from issuance.login.ministry_models import UpstreamAnswerRow
 from issuance.login.relying_parties import RelyingPartyRepository
-from issuance.login.seam import ACR_SCAN, LOGIN_COOKIE, AuthorizationRequest, Refused, Subject
-from issuance.login.transaction_models import LoginApprovalRow, LoginClaimRow, LoginRow
+from issuance.login.seam import ACR_CARD, ACR_NATIONAL, ACR_SCAN, LOGIN_COOKIE, AuthorizationRequest, Refused, Subject
+from issuance.login.transaction_models import LoginApprovalRow, LoginCardProofRow, LoginClaimRow, LoginRow
+from issuance.login.ways import is_open
 from issuance.problems import ProblemError
 from issuance.services import Services
 from issuance.unit import Unit
 
 REQUEST_TTL: Final = timedelta(minutes=10)
+LINK: Final = "/login/link"
 LINK_TTL_S: Final = 60
 LINK_RENEWED_S: Final = 50
 """A page has its next code before the last one is over."""
@@ -40,7 +46,13 @@ KEPT: Final = timedelta(days=1)
 """Afterwards only the audit log knows of a log-in."""
 AMR_SCAN: Final = ("hwk", "pin")
 """RFC 8176: a key that stays in the phone, and the electronic card's password."""
-CLAIMS_OF_SCOPE: Final = {"profile": "name", "social_security": "social_security_number"}
+AMR_CARD: Final = ("sc", "pin")
+"""RFC 8176: a smart card, and the PIN that it checks itself."""
+ESSC_SCOPE: Final = "essc"
+"""Of systems that speak the field's interface, which is about the number of the electronic card."""
+AMR_NATIONAL: Final[Mapping[str, tuple[str, ...]]] = {"code": ("mca",), "redirect": ()}
+"""RFC 8176: another channel than the browser, for the code. How else the platform knew the person it does not say."""
+CLAIMS_OF_SCOPE: Final = {"profile": "name", "social_security": "social_security_number", ESSC_SCOPE: "essc_no"}
 _LINK_CHARS: Final = 22
 _SECRET_CHARS: Final = 43
 Stage = Literal["open", "claimed", "over", "approved", "refused", "wrong_number", "cancelled"]
@@ -117,6 +129,14 @@ def claims_of(request: AuthorizationRequest) -> tuple[str, ...]:
 async def open_transaction(unit: Unit, request: AuthorizationRequest, browser: Browser) -> Transaction:
     """For a validated request. Raises LOGIN_DENIED, LOGIN_LIMITED."""
     unit.services.login_limits.demand_begin(request.client_id, browser.address, unit.now)
+    return await put_transaction(unit, request, browser)
+
+
+async def put_transaction(
+    unit: Unit, request: AuthorizationRequest, browser: Browser, ttl: timedelta = REQUEST_TTL
+) -> Transaction:
+    """As `open_transaction`, where other limits have been looked at. Raises LOGIN_DENIED."""
+    await demand_not_denied(unit, request.client_id, browser.address)
     party = await RelyingPartyRepository(unit.session).get(request.client_id)
     if party is None or party.status != "active":
         raise ProblemError("LOGIN_DENIED", "no active relying party", subject=f"client:{request.client_id}")
@@ -128,7 +148,7 @@ async def open_transaction(unit: Unit, request: AuthorizationRequest, browser: B
         agent=browser.agent[:256],
         number=10 + secrets.randbelow(90),
         created_at=unit.now,
-        expires_at=unit.now + REQUEST_TTL,
+        expires_at=unit.now + ttl,
         stage="open",
         browser=browser.secret or secrets.token_urlsafe(32),
     )
@@ -151,17 +171,22 @@ async def open_transaction(unit: Unit, request: AuthorizationRequest, browser: B
 
 async def look_up(unit: Unit, login_id: str, browser: str) -> Transaction:
     """Raises NOT_FOUND, also in another browser than the one it was opened in."""
-    row = await _row_of(unit, login_id, browser)
-    has_claim = exists().where(LoginClaimRow.login_id == row.id, LoginClaimRow.expires_at > unit.now)
-    was_claimed = exists().where(LoginClaimRow.login_id == row.id)
-    live, ever = (await unit.session.execute(select(has_claim, was_claimed))).one()
+    is_its_claim = LoginClaimRow.login_id == LoginRow.id
+    has_claim = exists().where(is_its_claim, LoginClaimRow.expires_at > unit.now)
+    query = select(LoginRow, has_claim, exists().where(is_its_claim)).where(LoginRow.id == login_id)
+    found, live, ever = (await unit.session.execute(query)).one_or_none() or (None, False, False)
+    row = _demand_browser(found, login_id, browser)
     stage = stage_of(row.ended_as, has_claim=live, was_claimed=ever, is_over=row.expires_at <= unit.now)
     return transaction_of(unit.services, row, stage)
 
 
 async def finished(unit: Unit, login_id: str, browser: str) -> Subject | Refused | None:
     """The outcome, handed out once; None while there is none, and afterwards. Raises NOT_FOUND as `look_up` does."""
-    row = await _row_of(unit, login_id, browser)
+    return await hand_out(unit, await _row_of(unit, login_id, browser))
+
+
+async def hand_out(unit: Unit, row: LoginRow) -> Subject | Refused | None:
+    """As `finished`, where no browser waits."""
     if row.ended_as is None or row.handed_at is not None:
         return None
     taken = (
@@ -172,19 +197,74 @@ async def finished(unit: Unit, login_id: str, browser: str) -> Subject | Refused
     )
     if (await unit.session.execute(taken)).scalar_one_or_none() is None:
         return None
-    approval = await unit.session.get(LoginApprovalRow, row.id)
-    is_approved = row.ended_as == "approved" and approval is not None and approval.expires_at > unit.now
-    outcome = row.ended_as if is_approved or row.ended_as != "approved" else "late"
+    subject = await _subject(unit, row.id) if row.ended_as == "approved" else None
+    outcome = "late" if row.ended_as == "approved" and subject is None else row.ended_as
     detail = {"client": row.client_id, "outcome": outcome}
     await unit.audit("login.hand-out", f"login:{row.id}", region=None, detail=detail)
-    if not is_approved or approval is None:
-        return Refused()
+    return subject or Refused()
+
+
+async def _subject(unit: Unit, login_id: str) -> Subject | None:
+    """By the row of whichever way ended the log-in; None when its time is over."""
+    for read in (_by_scan, _by_card, _by_national):
+        found = await read(unit, login_id)
+        if found is not None:
+            return found
+    return None
+
+
+async def _by_scan(unit: Unit, login_id: str) -> Subject | None:
+    query = (
+        select(LoginApprovalRow, EcardRow.card_number)
+        .join(EcardRow, EcardRow.ecard_no == LoginApprovalRow.ecard_no)
+        .where(LoginApprovalRow.login_id == login_id, LoginApprovalRow.expires_at > unit.now)
+    )
+    found = (await unit.session.execute(query)).one_or_none()
+    if found is None:
+        return None
+    approval, card_number = found
     return Subject(
+        card_number=card_number,
         ecard_no=approval.ecard_no,
         acr=ACR_SCAN,
         amr=AMR_SCAN,
         auth_time=approval.approved_at,
         claims=frozenset(approval.claims),
+        sign_no=approval.sign_no,
+    )
+
+
+async def _by_card(unit: Unit, login_id: str) -> Subject | None:
+    proof = await unit.session.get(LoginCardProofRow, login_id)
+    if proof is None or proof.expires_at <= unit.now:
+        return None
+    return Subject(
+        card_number=proof.card_number,
+        acr=ACR_CARD,
+        amr=AMR_CARD,
+        auth_time=proof.proved_at,
+        claims=frozenset(proof.claims),
+    )
+
+
+async def _by_national(unit: Unit, login_id: str) -> Subject | None:
+    query = (
+        select(UpstreamAnswerRow, EcardRow.card_number)
+        .join(EcardRow, EcardRow.ecard_no == UpstreamAnswerRow.ecard_no)
+        .where(UpstreamAnswerRow.login_id == login_id, UpstreamAnswerRow.expires_at > unit.now)
+        .where(UpstreamAnswerRow.agreed_at.is_not(None))
+    )
+    found = (await unit.session.execute(query)).one_or_none()
+    if found is None:
+        return None
+    answer, card_number = found
+    return Subject(
+        card_number=card_number,
+        ecard_no=answer.ecard_no,
+        acr=ACR_NATIONAL,
+        amr=AMR_NATIONAL[answer.way],
+        auth_time=answer.answered_at,
+        claims=frozenset(answer.claims),
     )
 
 
@@ -196,8 +276,9 @@ async def cancel(unit: Unit, login_id: str, browser: str) -> None:
 
 async def end(unit: Unit, login_id: str, how: str) -> bool:
     """Write the outcome; False when there was one."""
-    ended = update(LoginRow).where(LoginRow.id == login_id, LoginRow.ended_as.is_(None)).values(ended_as=how)
-    return (await unit.session.execute(ended.returning(LoginRow.id))).scalar_one_or_none() is not None
+    is_open = (LoginRow.id == login_id, LoginRow.ended_as.is_(None))
+    ended = update(LoginRow).where(*is_open).values(ended_as=how, ended_at=unit.now).returning(LoginRow.id)
+    return (await unit.session.execute(ended)).scalar_one_or_none() is not None
 
 
 # -- link codes -------------------------------------------------------------------------------------------------------
@@ -215,19 +296,28 @@ async def link_code(services: Services, transaction: Transaction, browser: str) 
     """The code of this moment: the same for everybody who holds the browser's secret, kept as a hash alone, so that a
     page that is loaded again shows it again. It ends the one before it. Raises LOGIN_CLOSED, LOGIN_LIMITED.
     """
-    now = services.clock()
-    if transaction.stage != "open" or now >= transaction.expires_at:
+    now, is_scanned = services.clock(), is_open(services, transaction.request.acr_values, ACR_SCAN)
+    if transaction.stage != "open" or now >= transaction.expires_at or not is_scanned:
         raise ProblemError("LOGIN_CLOSED", f"it is {transaction.stage}", subject=f"login:{transaction.id}")
     age = (now - transaction.created_at).total_seconds()
     turn = int(age // LINK_RENEWED_S)
-    digest = hmac.digest(browser.encode(), f"onecard link:{transaction.id}:{turn}".encode(), "sha256")
-    code = urlsafe_b64encode(digest).decode()[:_LINK_CHARS]
+    code = link_code_of_turn(transaction.id, browser, turn)
     left = LINK_RENEWED_S * (turn + 1) - age
     until = min(left + LINK_TTL_S - LINK_RENEWED_S, (transaction.expires_at - now).total_seconds())
     value, slot = transaction.id.encode(), f"login:{transaction.id}"
     if await services.one_time.put(link_key(code), value, until, slot=slot):
         services.login_limits.demand_code(hash_of_secret(browser).hex(), now)
     return LinkCode(code, max(1, round(left)))
+
+
+def link_code_of_turn(login_id: str, browser: str, turn: int) -> str:
+    digest = hmac.digest(browser.encode(), f"onecard link:{login_id}:{turn}".encode(), "sha256")
+    return urlsafe_b64encode(digest).decode()[:_LINK_CHARS]
+
+
+def link_address(services: Services, code: str) -> str:
+    """Below the issuer's, the secret part behind `#`: any camera opens a page that says what to do."""
+    return f"{services.settings.login_issuer}{LINK}#{code}"
 
 
 def link_key(code: str) -> str:
@@ -268,7 +358,10 @@ def transaction_of(services: Services, row: LoginRow, stage: Stage) -> Transacti
 
 
 async def _row_of(unit: Unit, login_id: str, browser: str) -> LoginRow:
-    row = await unit.session.get(LoginRow, login_id)
+    return _demand_browser(await unit.session.get(LoginRow, login_id), login_id, browser)
+
+
+def _demand_browser(row: LoginRow | None, login_id: str, browser: str) -> LoginRow:
     if row is None or not browser or not hmac.compare_digest(row.browser_hash, hash_of_secret(browser)):
         raise ProblemError("NOT_FOUND", "no such log-in in this browser", subject=f"login:{login_id[:32]}")
     return row

@@ -23,7 +23,7 @@ def create_app(settings: WalletSettings) -> FastAPI:
     app.state.settings = settings
     guard.install(app)
     for module in (codes, log_ins, cards, records, family, acts):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)  # see `issuance.app.create_app`
     app.add_exception_handler(NoLinkError, _on_no_link)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(PhoneFileError, _on_spoilt)

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from onecard_ui.code_picture import picture_of
 from simulators.wallet.channel import NO_RIGHT, UNREACHABLE, Refused
-from simulators.wallet.log_ins import code_in
+from simulators.wallet.log_ins import code_in, waiting
 from simulators.wallet.page import Page, PageOf
 
 router = APIRouter()
@@ -125,7 +125,7 @@ async def _member(page: Page, member: str) -> dict[str, Any] | None:
 
 @router.get("/scan")
 async def scan(page: PageOf) -> Response:
-    return page.draw("scan.html", found=None, here="scan")
+    return page.draw("scan.html", found=None, waiting=await waiting(page), here="scan")
 
 
 @router.post("/scan")

@@ -22,6 +22,20 @@ def code_in(content: str) -> str:
     return found[1] if found else ""
 
 
+async def waiting(page: Page) -> list[dict[str, Any]]:
+    """Log-ins that somebody asks this holder for by name; none on a phone without an electronic card."""
+    if page.phone.link is None:
+        return []
+    found: list[dict[str, Any]] = (await page.channel.get("/log-ins"))["items"]
+    return found
+
+
+@router.post("/log-ins/{login_id}/claim")
+async def claim(page: PageOf, login_id: str, key: Annotated[str, Form(max_length=64)]) -> Response:
+    await page.channel.post(f"/log-ins/{login_id}/claim", key=key)
+    return page.go(f"/log-ins/{login_id}")
+
+
 @router.get("/log-ins/{login_id}")
 async def asked(page: PageOf, login_id: str) -> Response:
     return _page(page, await page.channel.get(f"/log-ins/{login_id}"))
@@ -44,7 +58,7 @@ async def approve(
         if refusal.code == "LOGIN_NUMBER_WRONG":
             raise
         return _page(page, shown, refusal)
-    return page.go("/scan", said="scan.said_approved")
+    return page.go("/scan", said="scan.said_at_counter" if shown["at_counter"] else "scan.said_approved")
 
 
 @router.post("/log-ins/{login_id}/refuse")

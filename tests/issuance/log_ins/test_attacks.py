@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from issuance.audit.refusals import MinuteLimit
+from issuance.login.denials import demand_not_denied
 from issuance.login.limits import DenyList
 from issuance.login.seam import Refused, Subject
 from issuance.login.transactions import link_code
+from issuance.login.unit import login_unit
 from tests.issuance.conftest import both_engines, ok, refused
 from tests.issuance.log_ins.stand import AT_HOME, LogIns, refusal_of
 
@@ -35,6 +38,15 @@ async def test_a_claim_is_one_row_though_the_code_store_forgets(log_ins: LogIns)
     ok(await log_ins.scan(code), 201)
     log_ins.centre.restart()
     await link_code(log_ins.services, before, opened.browser)
+    refused(await log_ins.scan(code, thief), "LOGIN_LINK_TAKEN", 409)
+
+
+async def test_a_code_is_the_first_phone_s_though_nothing_came_of_it(log_ins: LogIns) -> None:
+    thief = await log_ins.second_phone()
+    code = await log_ins.code(await log_ins.open())
+    log_ins.services.login_limits.denied = DenyList.of(["jobs"])
+    refused(await log_ins.scan(code), "LOGIN_DENIED", 403)
+    log_ins.services.login_limits.denied = DenyList.of([])
     refused(await log_ins.scan(code, thief), "LOGIN_LINK_TAKEN", 409)
 
 
@@ -108,6 +120,10 @@ async def test_an_approval_sent_again_logs_nobody_in_twice(log_ins: LogIns) -> N
     ok(await log_ins.approve(asked, opened.number, key="approve-1", **sent))  # its answer was lost
     assert await log_ins.outcome(opened) is None
     refused(await log_ins.approve(asked, opened.number, key="approve-2", **sent), "LOGIN_CLOSED", 409)
+    other = await log_ins.open()
+    ok(await log_ins.approve(await log_ins.scanned(other), other.number))
+    outcomes = await asyncio.gather(*(log_ins.outcome(other) for _ in range(4)))
+    assert sum(isinstance(outcome, Subject) for outcome in outcomes) == 1, "of those who come at once, one has it"
 
 
 async def test_an_approval_of_one_log_in_is_none_for_another(log_ins: LogIns) -> None:
@@ -192,6 +208,43 @@ async def test_the_deny_list_holds_at_every_stage(log_ins: LogIns) -> None:
         refused(await log_ins.scan(await log_ins.code(later)), "LOGIN_DENIED", 403)
     log_ins.services.login_limits.denied = DenyList.of(["198.51.100.0/24", "other"])
     ok(await log_ins.approve(asked, opened.number))
+
+
+async def test_an_operator_denies_while_the_service_runs(log_ins: LogIns) -> None:
+    """At once where it was told, at another replica within two seconds; the trail knows who did it and why."""
+    operator, clock = log_ins.centre.as_("operator"), log_ins.centre.clock
+    asked = await log_ins.scanned(await log_ins.open())
+    elsewhere = log_ins.services
+    log_ins.centre.restart()
+    operator = log_ins.centre.as_("operator")
+    for entry in ("203.0.113.7", "203.0.113.0/24", "jobs"):
+        told = ok(await operator.post("/v1/login-denials", json={"entry": entry, "reason": "钓鱼"}), 201)
+        again = ok(await operator.post("/v1/login-denials", json={"entry": entry, "reason": "another"}), 201)
+        assert again == told, "what is listed already stays as it is"
+        assert await refusal_of(log_ins.open()) == "LOGIN_DENIED"
+        refused(await log_ins.approve(asked, 10), "LOGIN_DENIED", 403)
+        async with login_unit(elsewhere) as unit:
+            clock.advance(2)
+            unit.now = clock()
+            assert await refusal_of(demand_not_denied(unit, "jobs", "203.0.113.7")) == "LOGIN_DENIED"
+        ok(await operator.post("/v1/login-denials/remove", json={"entry": entry}))
+        await log_ins.open()
+    refused(await operator.post("/v1/login-denials/remove", json={"entry": "jobs"}), "NOT_FOUND", 404)
+    trail = "SELECT act, subject, reason FROM audit_entries WHERE act IN ('login.deny', 'login.allow')"
+    acts = log_ins.centre.store.sql(trail)
+    assert len(acts) == 6
+    assert ("login.deny", "login-denial:203.0.113.7/32", "钓鱼") in acts
+
+
+async def test_who_keeps_the_deny_list(log_ins: LogIns) -> None:
+    body = {"entry": "jobs", "reason": "钓鱼"}
+    await log_ins.centre.register("hebei", ("operator",), "130000")
+    refused(await log_ins.centre.as_("hebei").post("/v1/login-denials", json=body), "CLIENT_FORBIDDEN", 403)
+    refused(await log_ins.centre.as_("wallet").post("/v1/login-denials", json=body), "CLIENT_FORBIDDEN", 403)
+    operator = log_ins.centre.as_("operator")
+    for entry in ("203.0.113.7/24", "203.0.113.0/33", "两", "a/b", ""):
+        refused(await operator.post("/v1/login-denials", json=body | {"entry": entry}), "INPUT_INVALID", 422)
+    assert ok(await operator.get("/v1/login-denials")) == []
 
 
 async def test_an_ipv4_address_is_denied_in_ipv6_s_clothes_too(log_ins: LogIns) -> None:

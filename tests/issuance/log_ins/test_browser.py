@@ -1,6 +1,6 @@
 """One log-in in Chromium: the code read off the screen, the phone app, the number on both, and back at the site.
 
-Screenshots go to the git-ignored folder `screenshots`.
+With ONECARD_SCREENSHOTS set, screenshots go to the git-ignored folder `screenshots`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from simulators.wallet.settings import WalletSettings
 from tests.issuance.console.axe import GRAVE, axe_script, faults
 from tests.issuance.log_ins.stand import LogIns
 from tests.issuance.phone import PASSWORD
+from tests.issuance.pictures import take
 from tests.issuance.wallet.test_wallet_browser import CHROMIUM, FLAGS, served
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -64,11 +65,11 @@ class Room:
         size = page.viewport_size
         if await page.evaluate("document.documentElement.scrollWidth") > size["width"]:
             self.wrong.append(f"{name}: too wide")
-        await page.screenshot(path=str(SHOTS / f"{name}-screen.png"))
+        await take(page, SHOTS / f"{name}-screen.png")
         whole = await page.evaluate("document.documentElement.scrollHeight")
         await page.set_viewport_size(size | {"height": max(size["height"], whole)})
         self.wrong += [f"{name}: {fault}" for fault in await faults(page) if fault.split()[0] in GRAVE]
-        await page.screenshot(path=str(SHOTS / f"{name}.png"))
+        await take(page, SHOTS / f"{name}.png")
         await page.set_viewport_size(size)
 
     async def code(self) -> str:
@@ -85,7 +86,6 @@ class Room:
 
 @pytest.fixture
 async def room(log_ins: LogIns, tmp_path: Path) -> AsyncIterator[Room]:
-    SHOTS.mkdir(parents=True, exist_ok=True)
     axe = await asyncio.to_thread(axe_script)
     if axe is None:
         pytest.skip("axe-core is not installed")

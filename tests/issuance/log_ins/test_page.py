@@ -66,7 +66,7 @@ async def test_a_log_in_at_the_page(log_ins: LogIns) -> None:
         assert answer["state"] == ["s1"]
         assert answer["code"]
         after = await browser.get(opened.path)
-        assert "手机已经确认" in after.text
+        assert "已经确认" in after.text
         assert after.headers["cache-control"] == "no-store"
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from issuance.login.seam import Refused, Subject
+from issuance.login.backchannel import Asking, ask_holder
+from issuance.login.seam import AuthorizationRequest, Refused, Subject
 from issuance.login.transactions import Transaction
+from issuance.login.unit import login_unit
 from onecard_ui.code_picture import picture_of
 from simulators.wallet.app import create_app
 from simulators.wallet.phone import Link, Phone
@@ -36,6 +40,13 @@ def screen(log_ins: LogIns, tmp_path: Path) -> Screen:
     )
 
 
+async def asked_at_counter(log_ins: LogIns) -> dict[str, Any]:
+    request = AuthorizationRequest("jobs", "", ("openid", "profile"), binding_message="3 号窗口")
+    async with login_unit(log_ins.services) as unit:
+        asking = Asking(request, log_ins.phone.card_number, timedelta(minutes=5))
+        return await ask_holder(unit, asking, "192.0.2.1")
+
+
 async def url_on(log_ins: LogIns, opened: Transaction) -> str:
     return f"https://login.example/login/link#{await log_ins.code(opened)}"
 
@@ -56,6 +67,24 @@ async def test_a_scanned_picture_opens_the_log_in(log_ins: LogIns, screen: Scree
     assert screen.path == "/scan"
     assert "已确认" in screen.words
     assert isinstance(await log_ins.outcome(opened), Subject)
+
+
+async def test_what_a_counter_asks_for_waits_on_the_page(log_ins: LogIns, screen: Screen) -> None:
+    await screen.get("/scan")
+    assert "请您确认登录" not in screen.words
+    begun = await asked_at_counter(log_ins)
+    await screen.get("/scan")
+    assert f"{NAME}请您确认登录" in screen.words
+    claim = re.search(r'action="(/log-ins/[0-9a-f]{32}/claim)"', screen.text)
+    assert claim
+    await screen.post(claim[1])
+    for part in (NAME, "窗口工作人员", "3 号窗口", "窗口屏幕上是哪个数字"):
+        assert part in screen.words
+    await screen.post(screen.path, text=_text(screen), number=str(begun["onecard_number"]), password=PASSWORD)
+    assert "窗口可以继续办理" in screen.words
+    await screen.get("/uses")
+    for part in (NAME, "登录", "告诉对方：姓名"):
+        assert part in screen.words
 
 
 async def test_not_me(log_ins: LogIns, screen: Screen) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.issuance.conftest import Centre
+from tests.issuance.furnished import furnished
 from tests.issuance.relying_parties.stand import Stand
 
 
 @pytest.fixture
 async def stand(centre: Centre) -> Stand:
-    return await Stand(centre).ready()
+    return await furnished(centre, "relying parties", Stand(centre).ready)

@@ -36,7 +36,7 @@ class Stand:
     discovery: dict[str, Any] = field(default_factory=dict)
 
     async def ready(self) -> Stand:
-        await self.centre.stock()
+        await self.centre.stock(blanks=2, numbers=2)
         self.phone = await signed_phone(self.centre)
         await self.register("hall", redirect_uris=[CALLBACK], logout_uris=[AFTER])
         self.discovery = ok(await self.browser().get("/.well-known/openid-configuration"))
@@ -78,7 +78,14 @@ class Stand:
             return await authorization_response_url(unit, transaction, outcome or self.subject())
 
     def subject(self, *claims: str) -> Subject:
-        return Subject(self.phone.ecard_no, ACR_SCAN, ("hwk", "pin"), self.centre.clock(), frozenset(claims))
+        return Subject(
+            card_number=self.phone.card_number,
+            ecard_no=self.phone.ecard_no,
+            acr=ACR_SCAN,
+            amr=("hwk", "pin"),
+            auth_time=self.centre.clock(),
+            claims=frozenset(claims),
+        )
 
     async def log_in(self, client_id: str = "hall", *claims: str, **change: Any) -> dict[str, Any]:
         """The whole way by code; the token answer."""
@@ -133,9 +140,8 @@ class Stand:
         return await self.browser().get("/oidc/userinfo", headers={"Authorization": f"Bearer {access_token}"})
 
     async def claims(self, token: str, algorithm: str = "ES256") -> dict[str, Any]:
-        """As joserfc checks them, by the published keys it knows the type of."""
-        published = ok(await self.browser().get(urlsplit(self.discovery["jwks_uri"]).path))["keys"]
-        known = KeySet.import_key_set({"keys": [key for key in published if key.get("crv") != "SM2"]})
+        """As joserfc checks them."""
+        known = KeySet.import_key_set(ok(await self.browser().get(urlsplit(self.discovery["jwks_uri"]).path)))
         claims = jwt.decode(token, known, algorithms=[algorithm]).claims
         now = int(self.centre.clock().timestamp())
         rules = jwt.JWTClaimsRegistry(now=now, iss={"essential": True, "value": ISSUER}, exp={"essential": True})
