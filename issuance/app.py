@@ -28,17 +28,21 @@ from issuance.cards import endpoints as cards
 from issuance.catalog import endpoints as catalog_endpoints
 from issuance.clerks import endpoints as clerks
 from issuance.clerks import staff_endpoints as staff
+from issuance.clerks.provider import LoginProvider
 from issuance.clerks.staff_endpoints import STAFF
 from issuance.clerks.tries import MAX_TRIES_A_MINUTE
 from issuance.clients import endpoints as clients
 from issuance.clients.directory import ClientDirectory
+from issuance.clients.tokens import OPENED, AccessTokens
 from issuance.clock import Clock, system_clock
 from issuance.codes import bus
 from issuance.codes import endpoints as codes
+from issuance.codes import token_endpoints as code_tokens
 from issuance.codes.ledger import UseLedger
 from issuance.consents import endpoints as consents
 from issuance.console import app as console
 from issuance.database import Database
+from issuance.direct import DirectRoutes
 from issuance.ecards import endpoints as ecards
 from issuance.ecards import family_endpoints as ecard_family
 from issuance.ecards.phones import PhoneDirectory
@@ -48,11 +52,16 @@ from issuance.examples import restore_nulls
 from issuance.hsm_route import endpoints as hsm_route
 from issuance.hsm_route.service import MAX_USES_A_MINUTE
 from issuance.identity.adapters import IdentityCheck, identity_check
+from issuance.login import channel_endpoints as login_channels
+from issuance.login import denial_endpoints as login_denials
 from issuance.login import endpoints as login_protocol
 from issuance.login import operator_endpoints as relying_parties
 from issuance.login import page as login_page
 from issuance.login import phone_endpoints as login_phone
+from issuance.login.card_certificates import CardCertificates
 from issuance.login.limits import DenyList, LoginLimits
+from issuance.login.national import keys as national_keys
+from issuance.login.national.platform import NationalPlatform
 from issuance.login.signing import LoginKeys
 from issuance.login.watch import LoginWatch
 from issuance.metrics import Metrics
@@ -90,6 +99,7 @@ TITLE = "OneCard issuance"
 _DOMAINS = (
     codes,  # first, because routes are tried in turn and this is what is asked most
     bus,
+    code_tokens,
     cases,  # before the applications: "stuck" is no id
     applications,
     sessions,
@@ -101,6 +111,9 @@ _DOMAINS = (
     login_phone,
     login_protocol,
     relying_parties,
+    login_denials,
+    login_channels,
+    national_keys,
     cards,
     bank_link,
     outbox,
@@ -150,16 +163,18 @@ def create_app(
     app = FastAPI(title=TITLE, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     problems.install(app)
+    app.add_middleware(DirectRoutes, routes=codes.DIRECT)
     app.add_middleware(
         RequestMiddleware,
         metrics=services.metrics,
         body_limit=settings.body_limit_bytes,
         body_timeout_s=settings.body_timeout_s,
     )
-    for module in _DOMAINS:
-        app.include_router(module.router)
-    console.install(app, services)
+    console.install(app, services)  # before the routes: a page would else be looked for in each of them
     login_page.install(app, services)
+    for module in _DOMAINS:
+        # `include_router` would build every route again in each app, and look at each twice in every request.
+        app.router.routes.extend(module.router.routes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -187,10 +202,12 @@ def create_services(
         receivers["payment"] = FeeSystem(settings.payment_url, token=fee_token)
     database = Database(settings.database_url, timeout_s=settings.database_timeout_s)
     audit_seal = AuditSeal(keys)
+    one_time = one_time_store(settings, clock)
+    sealer, known_clients = Sealer(keys), ClientDirectory(database)
     return Services(
         settings=settings,
         keys=keys,
-        sealer=Sealer(keys),
+        sealer=sealer,
         audit_seal=audit_seal,
         reveals=MinuteLimit(MAX_REVEALS_A_MINUTE),
         database=database,
@@ -201,6 +218,7 @@ def create_services(
         runners=RunnerCache(),
         unproved=MinuteLimit(MAX_UNPROVED_A_MINUTE),
         log_ins=MinuteLimit(MAX_TRIES_A_MINUTE),
+        login_provider=LoginProvider(settings.console_client_path, clock),
         progress=MinuteLimit(MOST_A_MINUTE),
         transactions=transaction_keys(keys),
         hsm_uses=MinuteLimit(MAX_USES_A_MINUTE),
@@ -209,10 +227,11 @@ def create_services(
         bank=bank,
         receivers=receivers,
         identity=identity_check(settings) if identity is None else identity,
-        one_time=one_time_store(settings, clock),
-        clients=ClientDirectory(database),
+        one_time=one_time,
+        clients=known_clients,
+        access_tokens=AccessTokens(one_time, sealer, known_clients),
         phones=PhoneDirectory(database),
-        code_uses=UseLedger(database, audit_seal),
+        code_uses=UseLedger(database, audit_seal, one_time),
         code_platforms=code_platforms(settings, clock),
         transit_issuer=TransitIssuer(keys, settings.transit_certificate_path),
         transit_authorisations=MinuteLimit(MOST_TRANSIT_AUTHORISATIONS_A_MINUTE),
@@ -222,7 +241,9 @@ def create_services(
             MinuteLimit(settings.login_network_minute),
             MinuteLimit(settings.login_client_minute),
         ),
+        card_certificates=CardCertificates(settings.login_card_anchors, settings.login_card_revocations),
         login_watch=LoginWatch(database, clock),
+        national=None if settings.login_national_url is None else NationalPlatform(settings, clock),
     )
 
 
@@ -233,6 +254,8 @@ async def close_services(services: Services) -> None:
     await services.identity.close()
     for platform in services.code_platforms.values():
         await platform.close()
+    if services.national is not None:
+        await services.national.close()
     await services.one_time.close()
     await services.database.close()
 
@@ -253,6 +276,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             "bearerFormat": "JWT",
             "description": "One Ed25519-signed assertion per request, see cardlib.client_auth",
         },
+        "accessToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of `POST /v1/token`, good for minutes",
+        },
         "clerkSession": {
             "type": "apiKey",
             "in": "cookie",
@@ -272,7 +300,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     }
     for path, operations_of_path in schema["paths"].items():
-        for operation in operations_of_path.values():
+        for method, operation in operations_of_path.items():
             operation["responses"]["default"] = problem
             if "422" in operation["responses"]:
                 operation["responses"]["422"] = problem
@@ -280,6 +308,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 operation["security"] = [{"clerkSession": []}]
             elif path not in _OPEN_PATHS:
                 operation["security"] = [{"clientAssertion": []}]
+                if f"{method.upper()} {path}" in OPENED:
+                    operation["security"].append({"accessToken": []})
                 operation.setdefault("parameters", []).append(clerk)
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)

@@ -35,8 +35,11 @@ from issuance.database import migrate
 from issuance.input_rules import rules
 from issuance.sessions import runner
 from issuance.settings import Settings
+from tests.issuance import once
 from tests.issuance import redis_server as redis_server_module
 from tests.issuance.postgres import Postgres, binaries, running
+
+once.install()
 
 START = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
 REGION = "110000"
@@ -107,9 +110,8 @@ class Centre:
     def restart(self) -> None:
         """A new process on the same database: nothing in memory survives."""
         self.old_apps.append(self.app)
-        self.app = create_app(
-            Settings(database_url=self.url), self.keys, clock=self.clock, catalog=self.app.state.services.catalog
-        )
+        old = self.app.state.services
+        self.app = create_app(old.settings, self.keys, clock=self.clock, catalog=old.catalog)
         self.open_clients.clear()
 
     async def register(self, name: str, roles: tuple[str, ...], region: str | None = None) -> None:

@@ -33,6 +33,7 @@ class Phone:
     channel: str = "wallet"
     ecard_no: str = ""
     sign_no: str = ""
+    card_number: str = ""
     password: str = PASSWORD
     private: bytes = field(default=b"", repr=False)
     point: bytes = b""
@@ -98,7 +99,7 @@ class Phone:
 
     async def sign_up(self, serial: int, number: str, **change: Any) -> dict[str, Any]:
         signed: dict[str, Any] = ok(await self.ask_to_sign(serial, number, **change), 201)
-        self.ecard_no, self.sign_no = signed["ecard_no"], signed["sign_no"]
+        self.ecard_no, self.sign_no, self.card_number = signed["ecard_no"], signed["sign_no"], number
         return signed
 
     async def busi_seq(self, purpose: str) -> str:

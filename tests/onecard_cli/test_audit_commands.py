@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,16 +21,26 @@ from onecard_cli.home import Home
 from onecard_cli.registration import register_clients
 
 
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installation with five entries, taken into the log."""
+    home = Home.at(tmp_path_factory.mktemp("furnished"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONECARD_HOME", str(home.path))
+        patch.delenv("ONECARD_ISSUANCE_DATABASE_URL", raising=False)
+        migrate(home.database_url)
+        register_clients(home, home.database_url, {f"operator-{number}": ("operator",) for number in range(1, 6)})
+        assert json.loads(run("office", "tasks", "run").output)["sequence_audit"] == 5
+    return home.path
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """With five entries, taken into the log."""
+def home(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A copy of it."""
+    shutil.copytree(furnished, tmp_path / "home")
     monkeypatch.setenv("ONECARD_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ONECARD_ISSUANCE_DATABASE_URL", raising=False)
-    found = Home.default()
-    migrate(found.database_url)
-    register_clients(found, found.database_url, {f"operator-{number}": ("operator",) for number in range(1, 6)})
-    assert json.loads(run("office", "tasks", "run").output)["sequence_audit"] == 5
-    return found
+    return Home.default()
 
 
 def run(*words: str) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,13 +49,22 @@ class Counter:
         return json.loads(self.run(*arguments, "--json", typed=typed, code=code))
 
 
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an installation with keys."""
+    home = Home.at(tmp_path_factory.mktemp("furnished"))
+    home.roots()
+    home.key_service().close()
+    return home.path
+
+
 @pytest.fixture
-def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
+def counter(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
+    shutil.copytree(furnished, tmp_path / "home")
     monkeypatch.setenv("ONECARD_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ONECARD_PSAM_READER", raising=False)
     made = Counter(tmp_path / "home")
     monkeypatch.setattr(apdu.pcsc, "PcscReaders", lambda: made.readers)
-    Home.at(made.home).key_service().close()
     return made
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.issuance.conftest import Centre
 from tests.issuance.consents.stand import Consents
+from tests.issuance.furnished import furnished
 
 
 @pytest.fixture
 async def consents(centre: Centre) -> Consents:
-    return await Consents(centre).ready()
+    return await furnished(centre, "consents", Consents(centre).ready)

@@ -158,7 +158,7 @@ READS_PERSONS |= {"AccountService", "FinancialSide", "PersonFileService", "Revea
 OPENS_SEALS = {
     "consents/disclosure.py": "the disclosure",
     "consents/ledger.py": "the words of a consent",
-    "codes/bus.py": "the body of a field system's request",
+    "codes/bus_call.py": "the keys and the body of a field system's request",
     "codes/text.py": "what a code stands for",
 }
 

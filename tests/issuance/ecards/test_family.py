@@ -21,6 +21,7 @@ from issuance.scope import EVERYWHERE
 from issuance.unit import Unit
 from simulators.portrait import Portrait
 from tests.issuance.conftest import Centre, application, atr, both_engines, ok, refused
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import Phone, claim
 
 CHILD = {"social_security_number": citizen_number("99010020180601003"), "name": "测小", "birth_date": "20180601"}
@@ -37,6 +38,10 @@ async def issued(centre: Centre, serial: int, **change: Any) -> str:
 @pytest.fixture
 async def phones(centre: Centre) -> list[Phone]:
     """Three persons with cards and phones of one channel."""
+    return await furnished(centre, "three persons", lambda: _phones(centre))
+
+
+async def _phones(centre: Centre) -> list[Phone]:
     found = []
     for serial in (1, 2, 3):
         phone = Phone(centre)

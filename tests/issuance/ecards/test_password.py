@@ -15,6 +15,7 @@ from issuance.ecards.passwords import is_weak
 from issuance.persons.schemas import PersonData
 from issuance.tasks import run_once
 from tests.issuance.conftest import Centre, application, both_engines, ok, refused
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import PASSWORD, Phone, claim
 
 WRONG = "730264"
@@ -25,6 +26,10 @@ DAY = 24 * 3600
 @pytest.fixture
 async def phones(centre: Centre) -> tuple[Phone, Phone]:
     """One electronic card on two channels."""
+    return await furnished(centre, "two channels", lambda: _phones(centre))
+
+
+async def _phones(centre: Centre) -> tuple[Phone, Phone]:
     await centre.stock()
     await centre.register("other", ("wallet",))
     number = (await centre.issue(1))["card_number"]

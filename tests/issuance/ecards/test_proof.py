@@ -13,6 +13,7 @@ from hsm.primitives import compress, default_engine
 from issuance.ecards.proof import MAX_CHARS, DeviceProofError, parse_proof
 from issuance.one_time import OneTimeUnavailableError
 from tests.issuance.conftest import START, Centre, ok, refused
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import Phone, _text, claim, signed_phone
 
 MEMBERS: dict[str, Any] = {
@@ -33,6 +34,10 @@ def _header(document: bytes, signature: str = SIGNATURE) -> str:
 
 @pytest.fixture
 async def phone(centre: Centre) -> Phone:
+    return await furnished(centre, "signed phone", lambda: _phone(centre))
+
+
+async def _phone(centre: Centre) -> Phone:
     await centre.stock(2, 2)
     return await signed_phone(centre)
 

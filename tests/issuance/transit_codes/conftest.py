@@ -22,6 +22,7 @@ from onecard_cli.key_office import KeyOffice
 from onecard_cli.transit_ca import TransitCa
 from simulators import wallet_code
 from tests.issuance.conftest import START, Centre, ok
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import Phone, signed_phone
 
 ISSUER = "99010001"
@@ -73,10 +74,14 @@ class TransitStand:
 async def stand(centre: Centre, ca: TransitCa, tmp_path: Path) -> TransitStand:
     file = tmp_path / "transit-issuer.cer"
     use(centre, Settings(database_url=centre.url, transit_certificate_path=file, transit_platform="99010000"))
-    await centre.stock(blanks=2, numbers=2)
-    stand = TransitStand(centre, ca, file, await signed_phone(centre))
+    stand = TransitStand(centre, ca, file, await furnished(centre, "signed phone", lambda: _phone(centre)))
     stand.certify()
     return stand
+
+
+async def _phone(centre: Centre) -> Phone:
+    await centre.stock(blanks=2, numbers=2)
+    return await signed_phone(centre)
 
 
 def use(centre: Centre, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """The phone app in Chromium at 390 × 844: a code scanned off the screen, a consent, a loss; every page looked at.
 
 Nothing leaves the origin, nothing is refused by the CSP, nothing is wider than the screen, axe-core finds no grave
-fault. Screenshots go to the git-ignored folder `screenshots`.
+fault. With ONECARD_SCREENSHOTS set, screenshots go to the git-ignored folder `screenshots`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from simulators.wallet.app import create_app
 from simulators.wallet.settings import WalletSettings
 from tests.issuance.conftest import Centre, ok
 from tests.issuance.console.axe import GRAVE, axe_script, faults
+from tests.issuance.furnished import furnished
 from tests.issuance.phone import PASSWORD
+from tests.issuance.pictures import take
 from tests.issuance.wallet.test_wallet import entries, open_account
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -106,7 +108,7 @@ class Hand:
         if self.has_axe and has_axe:
             found = await faults(self.page)
             self.wrong += [f"{name}: {fault}" for fault in found if fault.split()[0] in GRAVE]
-        await self.page.screenshot(path=str(SHOTS / f"{name}.png"))
+        await take(self.page, SHOTS / f"{name}.png")
         await self.page.set_viewport_size(SIZE)
 
     async def scanned(self) -> bytes:
@@ -116,11 +118,14 @@ class Hand:
         return bytes(found.bytes)
 
 
-@pytest.fixture
-async def hand(centre: Centre, tmp_path: Path) -> AsyncIterator[Hand]:
+async def _issue(centre: Centre) -> None:
     await centre.stock()
     await centre.issue(1)
-    SHOTS.mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture
+async def hand(centre: Centre, tmp_path: Path) -> AsyncIterator[Hand]:
+    await furnished(centre, "a card issued", lambda: _issue(centre))
     settings = WalletSettings(centre.as_("wallet"), "wallet", tmp_path / "phones", lambda: centre.clock().timestamp())
     axe = await asyncio.to_thread(axe_script)
     async with served(create_app(settings)) as origin, playwright_api.async_playwright() as play:
