@@ -21,6 +21,7 @@ from issuance.consents.models import ConsentRow, ConsentUseRow
 from issuance.ecards.models import EcardRow, FamilyRow, LinkRow
 from issuance.hsm_route.models import DebitOrderRow
 from issuance.idempotency import KeptAnswerRow
+from issuance.login.ministry_models import LoginChannelRow, UpstreamAnswerRow, UpstreamCodeRow, UpstreamKeysRow
 from issuance.login.models import (
     CodeRow,
     DeviceCodeRow,
@@ -29,7 +30,14 @@ from issuance.login.models import (
     RefreshTokenRow,
     RelyingPartyRow,
 )
-from issuance.login.transaction_models import LoginApprovalRow, LoginClaimRow, LoginRow
+from issuance.login.provider_models import AssertionRow, BackchannelRow, DenialRow, LoginUseRow
+from issuance.login.transaction_models import (
+    LoginApprovalRow,
+    LoginCardChallengeRow,
+    LoginCardProofRow,
+    LoginClaimRow,
+    LoginRow,
+)
 from issuance.newborns.models import NewbornRow
 from issuance.offices.models import OfficeRow
 from issuance.outbox.models import OutboxRow
@@ -61,7 +69,9 @@ __all__ = [
     "ApplicationRow",
     "ApplicationStepRow",
     "ApprovalRow",
+    "AssertionRow",
     "AuditRow",
+    "BackchannelRow",
     "BankNoticeRow",
     "BatchRow",
     "BlankRow",
@@ -78,6 +88,7 @@ __all__ = [
     "ConsentUseRow",
     "CountRow",
     "DebitOrderRow",
+    "DenialRow",
     "DeviceCodeRow",
     "DifferenceRow",
     "EcardRow",
@@ -98,8 +109,12 @@ __all__ = [
     "LinkRow",
     "LogInTryRow",
     "LoginApprovalRow",
+    "LoginCardChallengeRow",
+    "LoginCardProofRow",
+    "LoginChannelRow",
     "LoginClaimRow",
     "LoginRow",
+    "LoginUseRow",
     "NewbornRow",
     "NodeRow",
     "NumberPoolRow",
@@ -126,5 +141,8 @@ __all__ = [
     "RewriteRow",
     "SuccessionRow",
     "TransferRow",
+    "UpstreamAnswerRow",
+    "UpstreamCodeRow",
+    "UpstreamKeysRow",
     "UsedAssertionRow",
 ]

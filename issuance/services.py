@@ -20,11 +20,15 @@ from issuance.settings import Settings
 if TYPE_CHECKING:
     from apps_catalog.catalog import Catalog
     from issuance.bank.link import BankLink
+    from issuance.clerks.provider import LoginProvider
     from issuance.clients.directory import ClientDirectory
+    from issuance.clients.tokens import AccessTokens
     from issuance.codes.ledger import UseLedger
     from issuance.ecards.phones import PhoneDirectory
     from issuance.identity.adapters import IdentityCheck
+    from issuance.login.card_certificates import CardCertificates
     from issuance.login.limits import LoginLimits
+    from issuance.login.national.platform import NationalPlatform
     from issuance.login.signing import LoginKeys
     from issuance.login.watch import LoginWatch
     from issuance.one_time import OneTimeStore
@@ -36,7 +40,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`bank` is None where no bank is connected; `receivers` take what the outbox sends, by the topic's first part."""
+    """`bank` is None where no bank is connected, `national` where nobody logs in by the national platform; `receivers`
+    take what the outbox sends, by the topic's first part.
+    """
 
     settings: Settings
     keys: KeyService
@@ -51,6 +57,7 @@ class Services:
     runners: RunnerCache
     unproved: MinuteLimit
     log_ins: MinuteLimit
+    login_provider: LoginProvider
     progress: MinuteLimit
     transactions: TransactionKeys
     hsm_uses: MinuteLimit
@@ -61,6 +68,7 @@ class Services:
     identity: IdentityCheck
     one_time: OneTimeStore
     clients: ClientDirectory
+    access_tokens: AccessTokens
     phones: PhoneDirectory
     code_uses: UseLedger
     code_platforms: Mapping[str, CodePlatform]
@@ -68,4 +76,6 @@ class Services:
     transit_authorisations: MinuteLimit
     login_keys: LoginKeys
     login_limits: LoginLimits
+    card_certificates: CardCertificates
     login_watch: LoginWatch
+    national: NationalPlatform | None

@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     `clerk_idle_min` ends a clerk's session that nobody uses, `clerk_session_h` every one; pages lock after
     `clerk_lock_min` without a key or a hand; `approval_keep_h`: how long an act waits for a second clerk.
     `alerts_path` names another file of alert rules; they are looked at every `alerts_pause_s` seconds.
+    `console_client_path`: what a log-in provider told at the registration of the console, to log clerks in by scan
+    (docs/console.md); it may come later than the service.
     `agent_urls`: where pages of the console find the agent of the computer they are shown on; the first that answers.
     `audit_heads_path`: file that signed heads of the audit log are appended to; `audit_wait_s`: an entry that waits
     longer for its place in the log is a fault.
@@ -33,6 +35,11 @@ class Settings(BaseSettings):
     `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.
     `login_denied`: networks (address/length) and ids of relying parties that nobody logs in from or to;
     `login_network_minute`, `login_client_minute`: log-ins a minute that one network, one relying party may begin.
+    `login_card_anchors`: PEM certificates of the offices that certify cards; with them people log in by card and PIN.
+    `login_card_revocations`: the offices' lists of revoked certificates, in PEM.
+    `login_national_url`: bus of the national platform, which people may log in with (docs/login-ministry.md), as the
+    channel `login_national_channel` and `login_national_access` under `login_national_name`, within
+    `login_national_timeout_s`; `login_national_page` is where browsers are handed over to, if they are.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).
     """
 
@@ -76,6 +83,7 @@ class Settings(BaseSettings):
     clerk_lock_min: int = Field(default=10, ge=1, le=60)
     clerk_session_h: int = Field(default=10, ge=1, le=24)
     approval_keep_h: int = Field(default=72, ge=1)
+    console_client_path: Path | None = None
     consent_wait_min: int = Field(default=10, ge=1, le=1440)
     consent_open_max: int = Field(default=5, ge=1, le=100)
     code_platforms: dict[str, str] = Field(default_factory=dict)
@@ -87,6 +95,14 @@ class Settings(BaseSettings):
         pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)$",
     )
     login_denied: tuple[str, ...] = ()
+    login_national_url: str | None = None
+    login_national_page: str | None = None
+    login_national_channel: str = Field(default="", pattern=r"^([0-9]{10})?$")
+    login_national_access: str = Field(default="", pattern=r"^([0-9]{10})?$")
+    login_national_name: str = Field(default="社会保障卡服务中心", min_length=1, max_length=64)
+    login_national_timeout_s: float = Field(default=3.0, gt=0, le=30)
     login_network_minute: int = Field(default=120, ge=1)
     login_client_minute: int = Field(default=6000, ge=1)
+    login_card_anchors: Path | None = None
+    login_card_revocations: Path | None = None
     transit_platform: str = Field(default="00000000", pattern="^[0-9A-Fa-f]{8}$")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from types import TracebackType
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
@@ -22,6 +23,7 @@ from issuance.clients.schemas import Role
 from issuance.clock import china_date
 from issuance.consents.gate import close_person_data
 from issuance.outbox.repository import OutboxRepository
+from issuance.problems import ProblemError
 from issuance.rules import Rules
 from issuance.scope import EVERYWHERE
 from issuance.services import Services
@@ -106,8 +108,7 @@ async def open_unit(
     """For a caller with one of `roles`. `act` names the request in the audit entry of a refusal."""
     now = services.clock()
     transaction = services.database.transaction(is_reading=is_reading, scope=caller.scope)
-    async with _recording_refusals(services, caller, act, now), transaction as session:
-        caller.demand(*roles)
+    async with _Refusals(services, caller, act, roles, now), transaction as session:
         if roles == (Role.VERIFIER,):
             close_person_data(session)
         unit = Unit(session, services, caller, now)
@@ -116,22 +117,40 @@ async def open_unit(
         callback()
 
 
-@asynccontextmanager
-async def _recording_refusals(services: Services, caller: Caller, act: str, now: datetime) -> AsyncIterator[None]:
-    try:
-        yield
-    except Exception as error:
+@dataclass(frozen=True, slots=True)
+class _Refusals:
+    """What is raised in the block leaves an audit entry, and so does a caller without one of `roles` before it."""
+
+    services: Services
+    caller: Caller
+    act: str
+    roles: tuple[Role, ...]
+    now: datetime
+
+    async def __aenter__(self) -> None:
+        try:
+            self.caller.demand(*self.roles)
+        except ProblemError as refusal:
+            await self._record(refusal)
+            raise
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            await self._record(error)
+
+    async def _record(self, error: Exception) -> None:
         await record_refusal(
-            services,
+            self.services,
             error,
-            at=now,
-            actor=caller.client_id,
-            clerk=caller.clerk,
-            act=act,
-            region=caller.region,
-            place=caller.office,
+            at=self.now,
+            actor=self.caller.client_id,
+            clerk=self.caller.clerk,
+            act=self.act,
+            region=self.caller.region,
+            place=self.caller.office,
         )
-        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +171,9 @@ class Desk:
         """The region's rules of today. Raises RuleError."""
         return self.services.rules.pack(region).on(self.today)
 
-    @asynccontextmanager
-    async def ahead(self) -> AsyncIterator[None]:
+    def ahead(self) -> AbstractAsyncContextManager[None]:
         """Refusals in this block are recorded, as those in a unit are."""
-        async with _recording_refusals(self.services, self.caller, self.act, self.services.clock()):
-            self.caller.demand(*self.roles)
-            yield
+        return _Refusals(self.services, self.caller, self.act, self.roles, self.services.clock())
 
     def unit(self, *, is_reading: bool = False) -> AbstractAsyncContextManager[Unit]:
         return open_unit(self.services, self.caller, self.act, *self.roles, is_reading=is_reading)
@@ -167,12 +183,16 @@ def desk_for(*roles: Role) -> Callable[[Request], Awaitable[Desk]]:
     """Dependency: authenticate; the endpoint opens its unit itself."""
 
     async def dependency(request: Request) -> Desk:
-        services = services_of(request)
-        desk = Desk(services, await authenticate(request, services), act_of(request), roles)
-        async with desk.ahead():
-            return desk
+        return await desk_of(request, roles)
 
     return dependency
+
+
+async def desk_of(request: Request, roles: tuple[Role, ...]) -> Desk:
+    services = services_of(request)
+    desk = Desk(services, await authenticate(request, services), act_of(request), roles)
+    async with desk.ahead():
+        return desk
 
 
 @asynccontextmanager

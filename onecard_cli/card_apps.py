@@ -95,6 +95,7 @@ def pki_verify(
     """验证 SM2 签名；给出公钥就不需要卡 / verify an SM2 signature; with a public key no card is needed.
 
     The exit status is 1 when the signature does not fit.
+
     \b
     Example: ./onecard card pki verify letter.pdf letter.sig
     """

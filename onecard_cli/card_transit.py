@@ -121,6 +121,7 @@ def purchase(
 
     When an interrupted purchase of this card turns out to have been charged, that is the answer and nothing more is
     charged. With --line a trip record is written in the same step (复合消费); an entry may cost 0.
+
     \b
     Examples: ./onecard card transit purchase 2.00
               ./onecard card transit purchase 2.00 --line 17 --station 9
@@ -155,6 +156,7 @@ def load(
 
     An interrupted load of this card is settled first; when the card had been credited, that is the answer and nothing
     more is loaded.
+
     \b
     Examples: ./onecard card transit load 50.00
               ./onecard card transit load 50.00 --terminal 099900000099 --json
@@ -183,6 +185,7 @@ def overdraft(
     """修改透支限额（在线）/ change the overdraft limit, online like a load.
 
     The card refuses a limit below what is overdrawn already.
+
     \b
     Example: ./onecard card transit overdraft 10.00
     """

@@ -30,6 +30,7 @@ PERSON = {
 }
 DEMO_DIGITS = "482915"
 """Password of the invented person's electronic card, in a folder that ends with the demo."""
+PHONE = "demo"
 JOB_POLL_S = 0.05
 REGION = "110000"
 
@@ -134,7 +135,8 @@ class Demo:
             where = {"region": "120000", "holder_region": system.region}
             items = ask(terminal, "GET", "/v1/catalog", params=where)["items"]
             step.detail = {"region": "120000", "items": len(items)}
-            _demand(len(items) > 0, "the catalog is empty")
+            demand(len(items) > 0, "the catalog is empty")
+        self.sign_up(system, made.issued)
         self._codes(system, made.issued)
 
     def issue(
@@ -239,42 +241,46 @@ class Demo:
         """What the service says it verified, and what an independent read through the PSAM shows."""
         application = ask(terminal, "GET", f"/v1/applications/{made.application_id}")
         done = {entry["step"] for entry in application["steps"] if entry["status"] == "done"}
-        _demand({"read_back", "enable", "ecard"} <= done, f"steps done: {sorted(done)}")
+        demand({"read_back", "enable", "ecard"} <= done, f"steps done: {sorted(done)}")
         basic = ask(agent, "POST", f"/v1/readers/{made.reader}/basic-information", json={})
-        _demand(basic["card_number"] == made.issued["card_number"], "the card number differs")
-        _demand(basic["name"] == PERSON["name"], "the name differs")
-        _demand(basic["social_security_number"] == PERSON["social_security_number"], "the number differs")
+        demand(basic["card_number"] == made.issued["card_number"], "the card number differs")
+        demand(basic["name"] == PERSON["name"], "the name differs")
+        demand(basic["social_security_number"] == PERSON["social_security_number"], "the number differs")
         step.detail = {"genuine": basic["genuine"], "card_apdus": basic["apdus"], "card_number": basic["card_number"]}
 
+    def sign_up(self, system: Any, issued: dict[str, str]) -> None:
+        """The electronic card onto the demo's phone."""
+        with self._step("wallet_apply", "手机领取电子社保卡 / the phone gets the electronic card") as step:
+            claim = (PERSON["name"], PERSON["social_security_number"], issued["card_number"])
+            signed = _phone(system, lambda channel: channel.sign_up(*claim, DEMO_DIGITS, "demo-wallet"))
+            demand(signed["ecard_no"] == issued["ecard_no"], "another electronic card")
+            step.detail = {"level": signed["sign_level"]}
+
     def _codes(self, system: Any, issued: dict[str, str]) -> None:
-        from onecard_cli.wallet import CLIENT_ID, at_centre
         from onecard_ui.code_picture import SMALLEST_PX, picture_of
 
         verifier = system.client("verifier-1")
-
-        def phone(work: Callable[[Any], Any]) -> dict[str, Any]:
-            answer: dict[str, Any] = at_centre(system.issuance_url, CLIENT_ID, "demo", work, home=system.home)
-            return answer
-
-        with self._step("wallet_apply", "手机领取电子社保卡 / the phone gets the electronic card") as step:
-            claim = (PERSON["name"], PERSON["social_security_number"], issued["card_number"])
-            signed = phone(lambda channel: channel.sign_up(*claim, DEMO_DIGITS, "demo-wallet"))
-            _demand(signed["ecard_no"] == issued["ecard_no"], "another electronic card")
-            step.detail = {"level": signed["sign_level"]}
         with self._step("qr_validate", "手机出示二维码：识读并核验 / the phone's QR decoded and validated") as step:
-            shown = phone(lambda channel: channel.code("identity"))["code"]
+            shown = _phone(system, lambda channel: channel.code("identity"))["code"]
             code = decode_qr(picture_of(shown.encode()).png(SMALLEST_PX))
-            _demand(code == shown, "the picture holds another code")
+            demand(code == shown, "the picture holds another code")
             answer = ask(verifier, "POST", "/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
             step.detail = {"decoded": True, "accepted": answer["ecard_no"] == issued["ecard_no"]}
-            _demand(step.detail["accepted"], "the code is of another card")
+            demand(step.detail["accepted"], "the code is of another card")
         with self._step("qr_replay_refused", "同一二维码再用：拒绝 / the same code again is refused") as step:
             again = verifier.post("/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
             step.detail = {"status": again.status_code, "code": again.json()["code"]}
-            _demand(again.json()["code"] == "CODE_USED", "a used code was accepted")
+            demand(again.json()["code"] == "CODE_USED", "a used code was accepted")
 
 
-def _demand(condition: bool, detail: str) -> None:
+def _phone(system: Any, work: Callable[[Any], Any]) -> dict[str, Any]:
+    from onecard_cli.wallet import CLIENT_ID, at_centre
+
+    answer: dict[str, Any] = at_centre(system.issuance_url, CLIENT_ID, PHONE, work, home=system.home)
+    return answer
+
+
+def demand(condition: bool, detail: str) -> None:
     if not condition:
         raise CommandError(FailureCode.INTERNAL, detail)
 
@@ -284,12 +290,18 @@ def _counts(job: dict[str, Any]) -> dict[str, int]:
 
 
 def decode_qr(png: bytes) -> str:
-    """Text of the one QR code in a picture, read by zxing-cpp as a scanner would."""
-    import zxingcpp
+    """Text of the one QR code in a picture."""
     from PIL import Image
 
-    found = zxingcpp.read_barcodes(Image.open(io.BytesIO(png)).convert("L"))
-    _demand(len(found) == 1, f"{len(found)} codes in the picture")
+    return read_qr(Image.open(io.BytesIO(png)).convert("L"))
+
+
+def read_qr(picture: Any) -> str:
+    """By zxing-cpp, as a scanner would read it."""
+    import zxingcpp
+
+    found = zxingcpp.read_barcodes(picture)
+    demand(len(found) == 1, f"{len(found)} codes in the picture")
     return str(found[0].text)
 
 
@@ -300,7 +312,7 @@ async def _driver_read(ws_url: str) -> dict[str, Any]:
         await socket.send(json.dumps({"function": "iReadCardBas", "iType": 3}))
         answer = json.loads(await socket.recv())
     fields = answer["pOutInfo"].split("|")
-    _demand(answer["success"] == "1" and len(fields) == 12, f"driver answered {answer}")
+    demand(answer["success"] == "1" and len(fields) == 12, f"driver answered {answer}")
     return {"pOutInfo": answer["pOutInfo"]}
 
 
@@ -309,6 +321,7 @@ def demo(
     generation: Annotated[Literal["2.0", "3.0"], typer.Option(help="2.0 或 3.0")] = "3.0",
     no_pcsc: Annotated[bool, typer.Option("--no-pcsc", help="用内置读卡器 / built-in reader, no pcscd")] = False,
     tear: Annotated[int, typer.Option(min=0, help="第 N 条制卡指令后拔卡再插回 / pull the card after N commands")] = 0,
+    login: Annotated[bool, typer.Option("--login", help="再扫码登录一个网站 / then log in to a site by scan")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
 ) -> None:
     """从一片空白芯片到能用的社保卡，全程演示 / from a bare chip to a social security card in use.
@@ -318,10 +331,11 @@ def demo(
     \b
     Examples: ./onecard demo
               ./onecard demo --generation 2.0 --tear 40 --json
+              ./onecard demo --login
     """
     use_pcsc = not no_pcsc and has_pcsc(is_silent=as_json)
     progress = Progress(is_silent=as_json)
-    run = Demo(generation, use_pcsc=use_pcsc, tear=tear, progress=progress)
+    run = _chosen(login)(generation, use_pcsc=use_pcsc, tear=tear, progress=progress)
     failed: Exception | None = None
     started = time.perf_counter()
     try:
@@ -350,6 +364,14 @@ def demo(
         if as_json:
             raise typer.Exit(1)
         raise failed
+
+
+def _chosen(login: bool) -> type[Demo]:
+    if not login:
+        return Demo
+    from onecard_cli.demo_login import LoginDemo
+
+    return LoginDemo
 
 
 def has_pcsc(*, is_silent: bool) -> bool:

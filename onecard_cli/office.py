@@ -60,8 +60,16 @@ def answered(client: httpx.Client, method: str, path: str, **arguments: Any) -> 
         answer = client.request(method, path, **arguments)
     except httpx.TransportError as error:
         raise CommandError(FailureCode.SERVICE_UNREACHABLE, f"{client.base_url}: {error}") from None
+    demand_success(answer)
+    return answer
+
+
+def demand_success(answer: httpx.Response) -> None:
+    """Raises CommandError as `answered` does."""
+    from cardlib.failures import FailureCode
+
     if answer.is_success:
-        return answer
+        return
     problem = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
     code = FailureCode.__members__.get(problem.get("code", ""), FailureCode.INTERNAL)
     fields = "\n  ".join(map(_words, problem.get("fields") or ()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecard_cli import sim_bank, sim_codes, sim_fees, sim_printer, sim_wallet
+from onecard_cli import sim_bank, sim_ca, sim_codes, sim_fees, sim_national, sim_printer, sim_wallet
 from onecard_cli.output import CommandError, print_json, reports_failures
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ sim_app.command("bank")(sim_bank.bank)
 sim_app.command("fees")(sim_fees.fees)
 sim_app.command("wallet")(sim_wallet.wallet)
 sim_app.command("codes")(sim_codes.codes)
+sim_app.command("national")(sim_national.national)
+sim_app.add_typer(sim_ca.ca_app, name="ca")
 
 FreshOption = Annotated[bool, typer.Option(help="重新发一张，不沿用上次的状态 / a new one, not last time's")]
 

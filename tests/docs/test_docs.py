@@ -27,7 +27,9 @@ import issuance.consents.endpoints
 import issuance.ecards.endpoints
 import issuance.ecards.family_endpoints
 import issuance.hsm_route.endpoints
+import issuance.login.channel_endpoints
 import issuance.login.endpoints
+import issuance.login.national.keys
 import issuance.login.operator_endpoints
 import issuance.newborns.endpoints
 import issuance.operations
@@ -80,7 +82,9 @@ _ROUTERS: tuple[APIRouter, ...] = (
     issuance.transit_codes.endpoints.router,
     issuance.ecards.family_endpoints.router,
     issuance.hsm_route.endpoints.router,
+    issuance.login.channel_endpoints.router,
     issuance.login.endpoints.router,
+    issuance.login.national.keys.router,
     issuance.login.operator_endpoints.router,
     issuance.newborns.endpoints.router,
     issuance.photos.endpoints.router,
@@ -163,7 +167,7 @@ def test_a_foreign_address_would_be_found(url: str) -> None:
 
 def host_of(url: str) -> str:
     netloc = urlsplit(url).netloc.rpartition("@")[2]
-    return re.sub(r":\d*$", "", netloc).rstrip(".,;:")
+    return re.sub(r":\d*$", "", netloc.rstrip(".,;:"))
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -202,7 +206,7 @@ def test_every_path_of_the_services_is_told() -> None:
     agent = {path.replace("{name:path}", "{name}") for path in agent}
     centre = {route.path for router in _ROUTERS for route in router.routes}  # type: ignore[attr-defined]
     assert sorted(path for path in agent if path not in TEXTS["agent.md"]) == []
-    told = TEXTS["issuance.md"] + TEXTS["ecard.md"] + TEXTS["login.md"]
+    told = TEXTS["issuance.md"] + TEXTS["ecard.md"] + TEXTS["login.md"] + TEXTS["login-ministry.md"]
     assert sorted(path for path in centre if path not in told) == []
 
 

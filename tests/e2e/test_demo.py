@@ -38,11 +38,13 @@ def test_demo_shows_the_main_job(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
-def test_demo_goes_on_with_a_torn_card() -> None:
+def test_demo_goes_on_with_a_torn_card_and_logs_in_with_it() -> None:
     """Every other command: `test_torn_issuance`."""
-    answer = demo("--tear", "77")
-    step = next(step for step in answer["steps"] if step["name"] == "personalization")
-    assert step["torn"] is True
+    answer = demo("--tear", "77", "--login")
+    steps = {step["name"]: step for step in answer["steps"]}
+    assert steps["personalization"]["torn"] is True
+    assert list(steps)[-5:] == ["login_page", "phone", "logged_in", "answer_replay_refused", "logged_out"]
+    assert (steps["logged_in"]["person"], steps["answer_replay_refused"]["status"]) == ("测试甲", 403)
     assert answer["ok"] is True
 
 

@@ -24,6 +24,7 @@ UNLIMITED = {
     "GET /healthz",
     "GET /v1/audit/head",  # fingerprints of the whole log, of nobody's entries
     "GET /v1/audit/consistency",
+    "POST /v1/token",  # of verifiers, who are not limited
     "GET /v1/catalog",
     "GET /metrics",  # counts without region
     "POST /v1/ecard-codes/validate",  # a card is honoured outside its province
@@ -50,6 +51,11 @@ TESTED_THERE = {
     *(f"GET /v1/{name}" for name in ("statistics", "statistics/export", "statistics/stock")),  # see test_supervision
     "POST /v1/alerts/{alert_id}/acknowledge",
     "POST /v1/relying-parties/{client_id}/suspend",  # see relying_parties/test_attacks
+    "PUT /v1/relying-parties/{client_id}/keys",
+    *(f"{route} /v1/login-denials" for route in ("GET", "POST")),  # one for all regions, see log_ins/test_attacks
+    "POST /v1/login-denials/remove",
+    *(f"{method} /v1/relying-parties/{{client_id}}/channel" for method in ("POST", "DELETE")),  # log_ins/test_channels
+    *(f"{method} /v1/login-upstreams/national/keys" for method in ("PUT", "DELETE")),  # log_ins/test_national
 }
 
 
@@ -181,6 +187,7 @@ def _by_id(ids: dict[str, str]) -> dict[str, Any]:
         "POST /v1/clerks/{clerk_id}/change": {"version": 1, "reason": "x"},
         "POST /v1/clerks/{clerk_id}/reset": {},
         "POST /v1/clerks/{clerk_id}/sessions/end": {},
+        "POST /v1/clerks/{clerk_id}/unbind": {},
     }
     card = "POST /v1/cards/{card_number}"
     found |= {f"{card}/{act}": {} for act in ("enable", "release", "lock", "unlock", "cancel", "renewals", "account")}

@@ -31,7 +31,7 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
 
 @pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda value: str(value)[:40])
 def test_every_command_explains_itself_with_an_example(path: tuple[str, ...], command: Any) -> None:
-    assert "Example" in command.help
+    assert "\n\n\b\nExample" in command.help, "on a line of its own"
     assert f"./onecard {' '.join(path)}" in command.help
     assert all(parameter.help for parameter in command.params if parameter.name != "ctx")
 

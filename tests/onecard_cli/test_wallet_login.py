@@ -26,16 +26,22 @@ LOGIN = {
     "host": "jobs.example",
     "network": "203.0.113.*",
     "agent": "",
+    "at_counter": False,
+    "message": "",
     "items": [{"name": "name", "zh": "姓名", "en": "Name"}],
     "choices": [12, 47, 83],
     "text": "登录确认书\n核对数字: ",
 }
+WAITING: list[bool] = []
 PRIVATE, POINT = default_engine().sm2_generate()
 
 
 def with_log_ins(request: httpx.Request) -> httpx.Response:
     answer = centre(request)
-    return httpx.Response(201, json=LOGIN) if request.url.path.endswith("/log-ins") else answer
+    if request.url.path.endswith("/log-ins") and request.method == "GET":
+        return httpx.Response(200, json={"items": [{"id": LOGIN["id"]}] if WAITING else []})
+    is_taken = request.url.path.endswith(("/log-ins", "/claim"))
+    return httpx.Response(201, json=LOGIN) if is_taken else answer
 
 
 @pytest.fixture
@@ -72,6 +78,19 @@ def test_a_log_in_is_approved(run: Callable[..., Any], words: tuple[str, ...], g
 def test_a_log_in_is_refused_without_the_password(run: Callable[..., Any]) -> None:
     assert run(LINK, "--refuse").exit_code == 0
     assert [path for _, path, _ in ASKED] == ["/log-ins", f"/log-ins/{LOGIN['id']}/refuse"]
+
+
+def test_the_log_in_that_a_counter_asks_for(run: Callable[..., Any]) -> None:
+    WAITING.append(True)
+    done = run("--waiting", "--number", "47", given="482915\n")
+    WAITING.clear()
+    assert done.exit_code == 0, done.output
+    paths = [path for method, path, _ in ASKED if method == "POST"]
+    assert paths[0] == f"/log-ins/{LOGIN['id']}/claim"
+    assert paths[-1] == f"/log-ins/{LOGIN['id']}/approve"
+    nobody = run("--waiting")
+    assert (nobody.exit_code, "NOT_FOUND" in nobody.output) == (1, True)
+    assert run("--waiting", LINK).exit_code == run().exit_code == 1
 
 
 @pytest.mark.parametrize("link", ["https://evil.example/", "OC1.abc", LINK + "?", LINK.replace("#", "?")])
