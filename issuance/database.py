@@ -12,9 +12,10 @@ OperationalError, to the caller DATABASE_UNAVAILABLE: nothing was stored, the re
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -23,11 +24,15 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     DateTime,
     Dialect,
     MetaData,
+    Text,
     bindparam,
+    cast,
+    column,
     create_engine,
     delete,
     event,
@@ -47,6 +52,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from issuance.scope import Scope, set_scope
+from issuance.sqlite_hops import OneVisit
 
 _BEGIN = "onecard_sqlite_begin"
 _LAST_USE = "onecard_last_use"
@@ -54,6 +60,8 @@ _TRUSTED_S = 1.0
 """A connection used so lately is taken without asking whether it is still there."""
 _MIGRATION_LOCK = 0x6F6E6563617264
 """Key of the advisory lock under which replicas migrate one after the other; any number of our own."""
+_ROWS = "all_rows"
+"""Name of a parameter."""
 MAX_ID = 2**63 - 1
 WITHOUT_NUL = r"^[^\x00]*$"
 """Pattern of free text: PostgreSQL stores no NUL."""
@@ -104,12 +112,15 @@ class Database:
         options: dict[str, Any] = {"hide_parameters": True}
         reading: dict[str, Any]
         if target.get_backend_name() == "sqlite":
-            self.engine: AsyncEngine = create_async_engine(target, connect_args={"timeout": timeout_s}, **options)
+            options |= {"module": OneVisit(), "connect_args": {"timeout": timeout_s}}
+            self.engine: AsyncEngine = create_async_engine(target, **options)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
             reading, looking = {_BEGIN: "BEGIN"}, {_BEGIN: ""}
         else:
             options |= {"pool_timeout": timeout_s, "isolation_level": "READ COMMITTED"}
+            # As many as there may be are kept: an overflow is connected and thrown away again under every little load.
+            options |= {"pool_size": 15, "max_overflow": 0}
             connecting = {"connect_timeout": max(2, round(timeout_s))}
             self.engine = create_async_engine(target, connect_args=connecting, **options)
             event.listen(self.engine.sync_engine, "connect", _prepare_postgresql(timeout_s))
@@ -165,7 +176,7 @@ async def insert_new(
     if session.get_bind().dialect.name == "sqlite":
         statement = sqlite.insert(row_type).on_conflict_do_nothing().returning(*keys)
         return [tuple(key) for key in (await session.execute(statement, list(rows))).all()]
-    found = await session.execute(_new_arrays(row_type, tuple(rows[0])), _arrays(rows))
+    found = await session.execute(_insert_new(row_type, tuple(rows[0])), {_ROWS: _as_json(rows)})
     return [tuple(key) for key in found.all()]
 
 
@@ -176,32 +187,39 @@ async def insert_all(session: AsyncSession, row_type: type[Base], rows: Sequence
     if session.get_bind().dialect.name == "sqlite":
         await session.execute(insert(row_type), list(rows))
     else:
-        await session.execute(_insert_arrays(row_type, tuple(rows[0])), _arrays(rows))
+        await session.execute(_insert_rows(row_type, tuple(rows[0])), {_ROWS: _as_json(rows)})
 
 
 @cache
-def _insert_arrays(row_type: type[Base], names: tuple[str, ...]) -> postgresql.Insert:
-    """One array a column: the text is the same for any number of rows, so it is made, parsed and planned once."""
-    columns = inspect(row_type).columns
-    keys = [columns[name].name for name in names]
-    arrays = [bindparam(_array(name), type_=postgresql.ARRAY(columns[name].type)) for name in names]
-    given = func.unnest(*arrays).table_valued(*keys).render_derived()
+def _insert_rows(row_type: type[Base], names: tuple[str, ...]) -> postgresql.Insert:
+    """All rows in one parameter: one text for any number of them, made, parsed and planned once."""
+    given = inspect(row_type).columns
+    keys = [given[name].name for name in names]
+    shape = [column(name, given[name].type) for name in names]
+    read = func.json_to_recordset(cast(bindparam(_ROWS, type_=Text), JSON))
+    rows = read.table_valued(*shape).render_derived(with_types=True)
     table = Base.metadata.tables[row_type.__tablename__]
-    return postgresql.insert(table).from_select(keys, select(*(given.c[key] for key in keys)))
+    return postgresql.insert(table).from_select(keys, select(*(rows.c[name] for name in names)))
 
 
 @cache
-def _new_arrays(row_type: type[Base], names: tuple[str, ...]) -> Any:
-    return _insert_arrays(row_type, names).on_conflict_do_nothing().returning(*inspect(row_type).primary_key)
+def _insert_new(row_type: type[Base], names: tuple[str, ...]) -> Any:
+    return _insert_rows(row_type, names).on_conflict_do_nothing().returning(*inspect(row_type).primary_key)
 
 
-def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {_array(name): [row[name] for row in rows] for name in rows[0]}
+def _as_json(rows: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(rows, default=_json_value)
 
 
-def _array(name: str) -> str:
-    """Of a parameter; a column's own name would stand for one value."""
-    return f"all_{name}"
+def _json_value(value: Any) -> str:
+    """As PostgreSQL reads it. Raises TypeError."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError("a stored time must say its zone")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not stored")
 
 
 async def add_unless_taken(session: AsyncSession, row: Base) -> bool:
@@ -221,6 +239,15 @@ async def forget(session: AsyncSession, row_type: type[Base], *conditions: Colum
     await session.execute(
         delete(row_type).where(columns(*key).in_(free)), execution_options={"synchronize_session": False}
     )
+
+
+async def plan_for_values(session: AsyncSession) -> None:
+    """Until the end of the transaction PostgreSQL plans every statement for the values it comes with.
+
+    Else a statement asked often gets one plan for all values, in which a province is as small as an office.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        await session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
 
 
 async def sever(session: AsyncSession) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Awaitable, Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from issuance import models
 from issuance.app import create_app
+from issuance.audit.models import AuditRow
 from issuance.clients.repository import ClientRepository
-from issuance.database import Database, migrate, parse_url
+from issuance.database import Database, insert_all, migrate, parse_url
 from issuance.problems import code_of
 from issuance.scope import EVERYWHERE
 from issuance.settings import Settings
@@ -43,6 +46,25 @@ async def _codes(*requests: Awaitable[httpx.Response]) -> list[str]:
 
 def _initialization(serial: int) -> dict[str, str]:
     return {"kind": "initialization", "atr": atr(serial), "region": "110000"}
+
+
+@both_engines
+async def test_rows_of_one_statement_come_back_as_they_went(store: Store) -> None:
+    """To the byte: the seal of an audit entry is over the text of its detail."""
+    database, detail = Database(store.url), {"k": "引\\\"'\u2028", "n": [1, {"a": None}]}
+    at = datetime(2026, 1, 5, 9, 2, 3, 45, tzinfo=timezone(timedelta(hours=8)))
+    texts = dict.fromkeys(("actor", "clerk", "act", "subject", "place", "outcome", "reason"), "a\\x")
+    entry = texts | {"at": at, "application_id": None, "region": None, "detail": detail, "seal": bytes(range(256))}
+    async with database.transaction() as session:
+        await insert_all(session, AuditRow, [entry, entry | {"detail": {}, "region": "110000"}])
+    async with database.look(scope=EVERYWHERE) as session:
+        kept = list(await session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(2)))
+    await database.close()
+    assert [(row.at, row.seal, row.actor, row.region, row.application_id) for row in reversed(kept)] == [
+        (at, entry["seal"], "a\\x", region, None) for region in (None, "110000")
+    ]
+    stored = store.sql("SELECT CAST(detail AS TEXT) FROM audit_entries ORDER BY id DESC LIMIT 2")
+    assert stored == [("{}",), (json.dumps(detail),)]
 
 
 @both_engines
