@@ -27,6 +27,7 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     DateTime,
+    Delete,
     Dialect,
     MetaData,
     Text,
@@ -234,11 +235,21 @@ async def add_unless_taken(session: AsyncSession, row: Base) -> bool:
 
 async def forget(session: AsyncSession, row_type: type[Base], *conditions: ColumnElement[bool]) -> None:
     """Delete rows that are over, leaving to the next time those that another transaction holds."""
+    await session.execute(forgetting(row_type, *conditions))
+
+
+def forgetting(row_type: type[Base], *conditions: ColumnElement[bool]) -> Delete:
+    """The statement of `forget`."""
     key = inspect(row_type).primary_key
     free = select(*key).where(*conditions).with_for_update(skip_locked=True)
-    await session.execute(
-        delete(row_type).where(columns(*key).in_(free)), execution_options={"synchronize_session": False}
-    )
+    return delete(row_type).where(columns(*key).in_(free)).execution_options(synchronize_session=False)
+
+
+async def lock_name(session: AsyncSession, name: bytes) -> None:
+    """Until the end of the transaction, against all who lock the same name, of at least eight bytes by chance."""
+    if session.get_bind().dialect.name != "sqlite":
+        key = int.from_bytes(name[:8], signed=True)
+        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 async def plan_for_values(session: AsyncSession) -> None:

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     `transit_certificate_path`: issuer certificate that transit authorisations are given under (docs/transit-code.md);
     `transit_platform`: 发码平台编号 in them, four bytes in hex.
     `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.
-    `login_denied`: networks (address/length) and ids of relying parties that nobody logs in from or to;
+    `login_denied`: networks, addresses and ids of relying parties that nobody logs in from or to;
     `login_network_minute`, `login_client_minute`: log-ins a minute that one network, one relying party may begin.
     `login_card_anchors`: PEM certificates of the offices that certify cards; with them people log in by card and PIN.
     `login_card_revocations`: the offices' lists of revoked certificates, in PEM.

@@ -33,9 +33,12 @@ export function go(url, session = {}) {
 
 // `pages`: path to (session, parameters) => answer.
 export function serve(site, pages) {
-  createServer(async (request, response) => {
+  const answerTo = async (request) => {
     const { pathname, searchParams } = new URL(request.url, site)
-    const answer = await (pages[pathname] ?? (async () => [404, {}, '']))(sessionOf(request), searchParams)
+    return (pages[pathname] ?? (() => [404, {}, '']))(sessionOf(request), searchParams)
+  }
+  createServer(async (request, response) => {
+    const answer = await answerTo(request)
       .catch((error) => (error instanceof LogInError ? page(undefined, error.error) : fault(error)))
     response.writeHead(answer[0], answer[1]).end(answer[2])
   }).listen(new URL(site).port, '127.0.0.1', () => console.log(site))

@@ -104,6 +104,10 @@ async function refusals(asking) {
     if (error instanceof oidc.AuthorizationResponseError || error instanceof oidc.ResponseBodyError) {
       throw new LogInError(error.error, error.error_description, error)
     }
+    if (error instanceof oidc.WWWAuthenticateChallengeError) {
+      const { error: name = 'invalid_response', error_description: detail } = error.cause[0].parameters
+      throw new LogInError(name, detail, error)
+    }
     if (error instanceof oidc.ClientError) throw new LogInError('invalid_response', error.code, error)
     throw error
   }

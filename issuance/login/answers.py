@@ -70,7 +70,7 @@ def response_url(unit: Unit, redirect_uri: str, parameters: dict[str, str]) -> s
 async def _grant(unit: Unit, request: AuthorizationRequest, subject: Subject) -> GrantRow:
     if not secrets.randbelow(_FORGETTING):
         over = unit.now - _KEPT_LONGER
-        await forget(unit.session, DeviceCodeRow, DeviceCodeRow.expires_at < over - GRANT_TTL)
+        await forget(unit.session, DeviceCodeRow, DeviceCodeRow.expires_at < over, DeviceCodeRow.grant_id.is_(None))
         await forget(unit.session, GrantRow, GrantRow.ends_at < over)
     grant = GrantRow(
         id=uuid.uuid4().hex,

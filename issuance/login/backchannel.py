@@ -15,9 +15,11 @@ from typing import Any, Final
 
 from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, UnauthorizedClientError
+from authlib.oidc.core.errors import RequestNotSupportedError
 from sqlalchemy import ColumnElement, func, select
 
 from issuance.consents.text import plain
+from issuance.database import lock_name
 from issuance.ecards.models import EcardRow
 from issuance.login.provider_models import BackchannelRow
 from issuance.login.relying_parties import BACKCHANNEL_GRANT, hash_of
@@ -61,6 +63,8 @@ def read_asking(server: LoginServer, asked: Asked) -> Asking:
     if party.row.needs_signed_requests and "request" not in asked.parameters:
         raise InvalidRequestError("Only signed requests are taken.")
     given = parameters_of(server, party, asked.parameters)
+    if "request" in given:
+        raise RequestNotSupportedError()
     scope = party.get_allowed_scope(given.get("scope"))
     if scope is None:
         raise InvalidScopeError()
@@ -90,6 +94,7 @@ async def ask_holder(unit: Unit, asking: Asking, address: str) -> dict[str, Any]
     auth_req_id = secrets.token_urlsafe(32)
     request = replace(asking.request, backchannel_hash=hash_of(auth_req_id))
     transaction = await put_transaction(unit, request, Browser("", address, ""), asking.ttl)
+    await lock_name(unit.session, index)  # also where nobody is named so; else all count before one is stored
     ecard_no = await _ecard_of(unit, asking.hint, index)
     is_heard = await _waiting(unit, ecard_no) < MOST_WAITING
     unit.session.add(

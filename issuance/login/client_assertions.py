@@ -12,10 +12,10 @@ from typing import Final
 
 from joserfc.errors import JoseError
 from joserfc.jws import extract_compact
-from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from issuance.database import forgetting
 from issuance.login.client_keys import SKEW_S, ClientKeyError, signed_claims
 from issuance.login.models import RelyingPartyRow
 from issuance.login.provider_models import AssertionRow
@@ -45,7 +45,7 @@ def spend(unit: Unit, session: Session, party: RelyingPartyRow, assertion: str) 
     is_name = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_ID
     if claims.get("sub") != party.id or not is_name:
         raise ClientKeyError("not an assertion of this client")
-    session.execute(delete(AssertionRow).where(AssertionRow.expires_at < unit.now))
+    session.execute(forgetting(AssertionRow, AssertionRow.expires_at < unit.now))
     ends = datetime.fromtimestamp(claims["exp"] + 2 * SKEW_S, UTC)
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     added = (

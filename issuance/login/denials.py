@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 
 from cardlib.wire import Message
 from issuance.database import WITHOUT_NUL, add_unless_taken
-from issuance.login.limits import DenyList
+from issuance.login.limits import DenyList, denied_network
 from issuance.login.provider_models import DenialRow
 from issuance.problems import ProblemError
 from issuance.unit import Unit
@@ -33,12 +33,11 @@ class DenialEntry(Message):
     @classmethod
     def _is_either(cls, value: str) -> str:
         """Networks in one form, so that each is listed once; an address is the network of that address alone."""
-        try:
-            return str(ipaddress.ip_network(value))
-        except ValueError:
-            if "/" in value or not _CLIENT.fullmatch(value):
-                raise PydanticCustomError("value_error", "a network, an address or a client_id") from None
-            return value
+        with suppress(ValueError):
+            network = denied_network(value)
+            if network is not None or _CLIENT.fullmatch(value):
+                return str(network or value)
+        raise PydanticCustomError("value_error", "a network, an address or a client_id")
 
 
 class NewDenial(DenialEntry):
@@ -111,8 +110,9 @@ async def demand_not_denied(unit: Unit, client_id: str, address: str) -> None:
     limits.denied.demand(client_id, address)
     stored = limits.stored_at(unit.now, KNOWN_FOR)
     if stored is None:
+        changes = limits.changes
         stored = DenyList.of(await unit.session.scalars(select(DenialRow.entry)))
-        limits.keep_stored(stored, unit.now)
+        limits.keep_stored(stored, unit.now, changes)
     stored.demand(client_id, address)
 
 

@@ -27,7 +27,7 @@ _LENGTH: Final = 8
 
 
 def authorize_device(server: LoginServer, asked: Asked) -> Answer:
-    """Answer of the device authorization endpoint. Raises OAuth2Error."""
+    """Answer of the device authorization endpoint. Raises OAuth2Error, LOGIN_LIMITED."""
     request = server.create_oauth2_request(asked)
     party = server.authenticate_client(request, ())
     if not party.check_grant_type(DEVICE_GRANT):
@@ -35,6 +35,7 @@ def authorize_device(server: LoginServer, asked: Asked) -> Answer:
     scope = party.get_allowed_scope(asked.parameters.get("scope"))
     if scope is None:
         raise InvalidScopeError()
+    server.demand_row(party, asked.address)
     device_code = secrets.token_urlsafe(32)
     letters = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
     server.session.add(

@@ -279,7 +279,8 @@ def _failed(error: Exception) -> Response:
 async def _asked(unit: Unit, request: Request) -> Asked:
     """Raises InvalidRequestError."""
     parameters, proof = await _parameters(request), request.headers.get("Authorization", "")
-    return Asked(unit.services.settings.login_issuer, parameters, proof)
+    address = request.client.host if request.client is not None else ""
+    return Asked(unit.services.settings.login_issuer, parameters, proof, address=address)
 
 
 async def _shown(request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:

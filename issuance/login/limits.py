@@ -15,21 +15,39 @@ CODES_A_MINUTE = 20
 """Link codes of one browser: a page that is left alone takes two, each page that is opened one more."""
 ASKED_A_MINUTE = 3
 """How often one relying party may ask one holder by name."""
+_MAPPED_BITS = 96
+"""Of ::ffff:0:0/96 (RFC 4291, 2.5.5.2)."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def denied_network(entry: str) -> Network | None:
+    """Of an address that address alone; None for what names no network. IPv4 in IPv6's clothes is IPv4, as it is in
+    `address_of`. Raises ValueError for a network that is none."""
+    try:
+        network = ipaddress.ip_network(entry)
+    except ValueError:
+        if "/" in entry:
+            raise
+        return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.ip_network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 @dataclass(frozen=True, slots=True)
 class DenyList:
-    """`ONECARD_ISSUANCE_LOGIN_DENIED`: networks as address/length, everything else ids of relying parties."""
+    """`ONECARD_ISSUANCE_LOGIN_DENIED`: networks and addresses, everything else ids of relying parties."""
 
-    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    networks: tuple[Network, ...]
     clients: frozenset[str]
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> DenyList:
         """Raises ValueError for a network that is none."""
-        known = tuple(entries)
-        networks = tuple(ipaddress.ip_network(entry) for entry in known if "/" in entry)
-        return cls(networks, frozenset(entry for entry in known if "/" not in entry))
+        known = {entry: denied_network(entry) for entry in entries}
+        networks = tuple(network for network in known.values() if network is not None)
+        return cls(networks, frozenset(entry for entry, network in known.items() if network is None))
 
     def demand(self, client_id: str, address: str) -> None:
         """Raises LOGIN_DENIED."""
@@ -47,6 +65,8 @@ class LoginLimits:
     of_client: MinuteLimit
     codes: MinuteLimit = field(default_factory=lambda: MinuteLimit(CODES_A_MINUTE))
     of_holder: MinuteLimit = field(default_factory=lambda: MinuteLimit(ASKED_A_MINUTE))
+    changes: int = 0
+    """Of the list that is stored, made by this process."""
     _stored: tuple[DenyList, datetime] | None = None
 
     def demand_begin(self, client_id: str, address: str, now: datetime) -> None:
@@ -56,6 +76,11 @@ class LoginLimits:
             raise ProblemError("LOGIN_LIMITED", "too many log-ins from this network")
         if not self.of_client.allows(client_id, now):
             raise ProblemError("LOGIN_LIMITED", "too many log-ins for this relying party")
+
+    def demand_row(self, address: str, now: datetime) -> None:
+        """For what is stored before a browser comes, where anybody may ask for it. Raises LOGIN_LIMITED."""
+        if not self.of_network.allows(f"row {shortened(address)}", now):
+            raise ProblemError("LOGIN_LIMITED", "too many requests from this network")
 
     def demand_code(self, browser: str, now: datetime) -> None:
         """Raises LOGIN_LIMITED."""
@@ -77,8 +102,11 @@ class LoginLimits:
         is_known = self._stored is not None and timedelta() <= now - self._stored[1] < known_for
         return self._stored[0] if is_known and self._stored is not None else None
 
-    def keep_stored(self, entries: DenyList, now: datetime) -> None:
-        self._stored = (entries, now)
+    def keep_stored(self, entries: DenyList, now: datetime, changes: int) -> None:
+        """`changes` as it was before they were read: what was changed since is not in them."""
+        if changes == self.changes:
+            self._stored = (entries, now)
 
     def forget_stored(self) -> None:
         self._stored = None
+        self.changes += 1

@@ -10,8 +10,9 @@ from typing import Any, Final
 from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from authlib.oidc.core.errors import InvalidRequestURIError, LoginRequiredError, RequestNotSupportedError
-from sqlalchemy import delete, update
+from sqlalchemy import update
 
+from issuance.database import forgetting
 from issuance.login.grants import CHALLENGE, CodeGrant
 from issuance.login.models import PushedRequestRow
 from issuance.login.relying_parties import hash_of
@@ -46,7 +47,7 @@ def read_request(server: LoginServer, asked: Asked) -> AuthorizationRequest:
 
 
 def push(server: LoginServer, asked: Asked) -> Answer:
-    """Answer of the endpoint for pushed requests. Raises OAuth2Error."""
+    """Answer of the endpoint for pushed requests. Raises OAuth2Error, LOGIN_LIMITED."""
     request = server.create_oauth2_request(asked)
     party = server.authenticate_client(request, ())
     if "request_uri" in asked.parameters:
@@ -60,9 +61,10 @@ def push(server: LoginServer, asked: Asked) -> Answer:
     except OAuth2Error as error:
         error.redirect_uri = None  # the relying party is told itself
         raise
+    server.demand_row(party, asked.address)
     reference = secrets.token_urlsafe(32)
     now = server.unit.now
-    server.session.execute(delete(PushedRequestRow).where(PushedRequestRow.expires_at < now - PUSHED_TTL))
+    server.session.execute(forgetting(PushedRequestRow, PushedRequestRow.expires_at < now - PUSHED_TTL))
     server.session.add(
         PushedRequestRow(
             reference_hash=hash_of(reference),

@@ -46,6 +46,8 @@ class Asked:
     parameters: Mapping[str, str] = field(repr=False)
     authorization: str = field(default="", repr=False)
     method: str = "POST"
+    address: str = ""
+    """Of who asks."""
 
 
 class ProtocolRequest(OAuth2Request):  # type: ignore[misc]
@@ -123,6 +125,11 @@ class LoginServer(AuthorizationServer):  # type: ignore[misc]
         request.auth_method = method
         request.client = party
         return party
+
+    def demand_row(self, party: Party, address: str) -> None:
+        """Before a row is stored for a client that anybody may pose as. Raises LOGIN_LIMITED."""
+        if party.row.auth_method == "none":
+            self.unit.services.login_limits.demand_row(address, self.unit.now)
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Nobody listens."""

@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from authlib.integrations.base_client import BaseApp, OAuth2Mixin, OAuthError, OpenIDMixin
+from httpx import HTTPStatusError
 from joserfc.errors import JoseError
 
 with warnings.catch_warnings():
@@ -177,7 +179,7 @@ class OneCardLogin:
         claims = self._app.parse_id_token(token, nonce)
         _demand(claims is not None, "no ID token")
         _demand(not self._acr or claims.get("acr") in self._acr, "known less well than was asked for")
-        told = self._app.userinfo(token=token)
+        told = self._told(token)
         _demand(told.get("sub") == claims["sub"], "userinfo is of somebody else")
         return Person(
             sub=claims["sub"],
@@ -188,6 +190,14 @@ class OneCardLogin:
             social_security_number=told.get("social_security_number", ""),
             id_token=cast(str, token["id_token"]),
         )
+
+    def _told(self, token: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return cast(dict[str, Any], self._app.userinfo(token=token))
+        except HTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise LogInError("invalid_token", "the log-in has ended") from error
 
 
 @contextmanager

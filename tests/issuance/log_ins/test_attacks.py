@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import replace
 
 from issuance.audit.refusals import MinuteLimit
-from issuance.login.denials import demand_not_denied
-from issuance.login.limits import DenyList
+from issuance.login.denials import KNOWN_FOR, DenialEntry, demand_not_denied
+from issuance.login.limits import DenyList, LoginLimits
 from issuance.login.seam import Refused, Subject
 from issuance.login.transactions import link_code
 from issuance.login.unit import login_unit
-from tests.issuance.conftest import both_engines, ok, refused
+from tests.issuance.conftest import START, both_engines, ok, refused
 from tests.issuance.log_ins.stand import AT_HOME, LogIns, refusal_of
 
 OTHER_BROWSER = "A" * 43
@@ -250,6 +250,20 @@ async def test_who_keeps_the_deny_list(log_ins: LogIns) -> None:
 async def test_an_ipv4_address_is_denied_in_ipv6_s_clothes_too(log_ins: LogIns) -> None:
     log_ins.services.login_limits.denied = DenyList.of(["203.0.113.0/24"])
     assert await refusal_of(log_ins.open(replace(AT_HOME, address="::ffff:203.0.113.7"))) == "LOGIN_DENIED"
+    for entry in ("::ffff:203.0.113.7", "::ffff:203.0.113.0/120", "203.0.113.7"):
+        log_ins.services.login_limits.denied = DenyList.of([entry])
+        assert await refusal_of(log_ins.open(replace(AT_HOME, address="203.0.113.7"))) == "LOGIN_DENIED"
+    assert DenialEntry(entry="::ffff:203.0.113.7").entry == "203.0.113.7/32"
+
+
+def test_what_was_read_before_a_change_is_not_kept() -> None:
+    limits = LoginLimits(DenyList.of([]), MinuteLimit(1), MinuteLimit(1))
+    before = limits.changes
+    limits.forget_stored()
+    limits.keep_stored(DenyList.of([]), START, before)
+    assert limits.stored_at(START, KNOWN_FOR) is None
+    limits.keep_stored(DenyList.of([]), START, limits.changes)
+    assert limits.stored_at(START, KNOWN_FOR) is not None
 
 
 async def test_nobody_logs_in_to_a_party_that_is_not_registered_or_suspended(log_ins: LogIns) -> None:

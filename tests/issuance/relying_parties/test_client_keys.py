@@ -108,6 +108,16 @@ async def test_an_assertion_counts_once(keyed: Stand) -> None:
     assert keyed.centre.store.sql("SELECT count(*) FROM login_assertions") == [(1,)], "what is over is forgotten"
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+async def test_nobody_waits_for_another_who_forgets_old_assertions(keyed: Stand) -> None:
+    failed(await show(keyed, signed(claims_for(keyed))), "invalid_grant")
+    keyed.centre.clock.advance(3600)
+    async with login_unit(keyed.services) as unit:
+        party = await unit.session.get_one(RelyingPartyRow, "keyed")
+        await unit.session.run_sync(lambda session: spend(unit, session, party, signed(claims_for(keyed))))
+        failed(await show(keyed, signed(claims_for(keyed))), "invalid_grant")
+
+
 async def test_assertions_that_prove_nothing(keyed: Stand) -> None:
     now = int(keyed.centre.clock().timestamp())
     changes: tuple[dict[str, Any], ...] = (

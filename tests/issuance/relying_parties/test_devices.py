@@ -14,6 +14,7 @@ from issuance.login.relying_parties import DEVICE_GRANT
 from issuance.login.seam import Refused
 from tests.issuance.conftest import both_engines, ok
 from tests.issuance.relying_parties.stand import CALLBACK, ISSUER, Stand, failed
+from tests.issuance.relying_parties.test_flows import push
 
 
 @pytest.fixture
@@ -121,6 +122,20 @@ async def test_devices_are_the_clients_own(kiosks: Stand) -> None:
 
 
 async def test_guessing_user_codes_is_limited(kiosks: Stand) -> None:
+    """Whoever names a public client has rows made, by a pushed request too; those with a secret are not anybody."""
+    await kiosks.register("page", auth_method="none", redirect_uris=[CALLBACK])
     kiosks.services.login_limits.of_network = MinuteLimit(2)
     statuses = [(await type_code(kiosks, "BBBB-BBBB")).status_code for _ in range(3)]
     assert statuses == [400, 400, 503]
+    for _ in range(2):
+        await begin(kiosks)
+    send = kiosks.browser().post
+    failed(
+        await send("/oidc/device/authorize", data={"client_id": "kiosk", "scope": "openid"}),
+        "temporarily_unavailable",
+        503,
+    )
+    failed(await send("/oidc/par", data=kiosks.asked(client_id="page")), "temporarily_unavailable", 503)
+    ok(await push(kiosks, **kiosks.asked()), 201)
+    kiosks.centre.clock.advance(60)
+    ok(await send("/oidc/par", data=kiosks.asked(client_id="page")), 201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -136,9 +137,21 @@ def test_what_the_python_kit_refuses(ours: OneCard, browser: Browser, kit: Any) 
         refused("invalid_response", login=strict)
         patch.setattr(plain._app, "userinfo", lambda **_: {"sub": "another"})
         refused("invalid_response")
-        del token["id_token"]
+        id_token = token.pop("id_token")
         refused("invalid_response")
     refused("invalid_grant")
+    with pytest.MonkeyPatch.context() as patch:  # a code shown twice has ended the log-in
+        patch.setattr(plain._app, "fetch_access_token", lambda *_, **__: token | {"id_token": id_token})
+        refused("invalid_token")
+
+
+def test_a_wrong_secret(ours: OneCard, kit: Any, js: Path) -> None:
+    client = dataclasses.replace(ours.register(), client_secret="x" * 43)
+    with pytest.raises(kit.LogInError, match="invalid_client"):
+        kit.OneCardLogin(*vars(client).values()).by_device(print)
+    order = ["node", str(js / "example-device.js"), str(as_registered(client, js))]
+    done = subprocess.run(order, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "没有登录 / not logged in: invalid_client\n")
 
 
 def test_a_provider_that_has_no_way_good_enough(ours: OneCard, browser: Browser, kit: Any) -> None:
