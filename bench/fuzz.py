@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from rich.table import Table
 
-from bench.measure import heading, mark
+from bench.measure import heading, mark, peak_kib
 
 INPUTS = 1_000_000
 SEED = 20261122
@@ -27,7 +26,6 @@ KEPT_FAULTS = 3
 _EDGES: Final = bytes.fromhex("00017F80818283FF1F5F9F3B30026190")
 """Bytes that begin, end or lengthen something in one of the formats."""
 _SHORT, _LONG, _LONGEST = 48, 400, 5000
-STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def run(target: Target, inputs: int) -> FuzzRow:
     taken = refused = 0
     slowest, faults, fault_count = 0.0, dict[str, str](), 0
     # What the machine does meanwhile is no fault of a parser: time of this process alone.
-    memory, clock = _peak_kib(), time.process_time
+    memory, clock = peak_kib(), time.process_time
     started = clock()
     for raw in mutations(target.samples, inputs, f"{SEED} {target.name}"):
         before = clock()
@@ -156,7 +154,7 @@ def run(target: Target, inputs: int) -> FuzzRow:
         fault_count,
         round(seconds, 2),
         round(slowest * 1000, 2),
-        _peak_kib() - memory,
+        peak_kib() - memory,
         [f"{kind} <- {raw[:400]}" for kind, raw in faults.items()],
     )
 
@@ -201,10 +199,3 @@ def _change(raw: bytearray, rng: random.Random, samples: tuple[bytes, ...]) -> N
     else:
         other = samples[int(rng.random() * len(samples))]
         raw[at:] = other[int(rng.random() * (len(other) + 1)) :]
-
-
-def _peak_kib() -> int:
-    """Most memory this program ever had, 0 where the system does not say; getrusage counts its parent's too."""
-    if not STATUS.exists():
-        return 0
-    return int(STATUS.read_text(encoding="ascii").partition("VmHWM:")[2].split(maxsplit=1)[0])

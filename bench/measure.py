@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from cryptography.hazmat.backends.openssl.backend import backend
@@ -23,6 +24,7 @@ from rich.table import Table
 
 Action = Callable[[], object]
 
+STATUS = Path("/proc/self/status")
 _PEERS = ("cryptography", "gmssl", "pycryptodome", "pyscard", "yubikey-manager")
 
 
@@ -80,6 +82,13 @@ class Machine:
 def _short(text: str) -> str:
     """`OpenSSL 3.0.19` of `OpenSSL 3.0.19 27 Jan 2026`."""
     return " ".join(text.split()[:2])
+
+
+def peak_kib() -> int:
+    """Most memory this program ever had, 0 where the system does not say; getrusage counts its parent's too."""
+    if not STATUS.exists():
+        return 0
+    return int(STATUS.read_text(encoding="ascii").partition("VmHWM:")[2].split(maxsplit=1)[0])
 
 
 def _version(package: str) -> str:

@@ -17,8 +17,7 @@ from typing import Any, BinaryIO, Final
 
 from rich.table import Table
 
-from bench.fuzz import STATUS
-from bench.measure import BenchError, heading, mark
+from bench.measure import STATUS, BenchError, heading, mark
 from cardlib.client_auth import ClientKey
 from cardlib.identity import citizen_number
 from cardlib.spec import Generation

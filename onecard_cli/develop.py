@@ -57,7 +57,7 @@ def bench(
         str | None,
         typer.Option(
             help="crypto, apdu, cards, flows, readers, ifd, wire, keys, fuzz, chaos, soak, production, issue, api, "
-            "audit, console, pictures, ecard, login"
+            "audit, console, pictures, ecard, login, block-list"
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="fuzz：每个对象的输入数 / inputs for each target")] = 1_000_000,

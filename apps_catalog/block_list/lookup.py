@@ -1,0 +1,99 @@
+"""Is this card blocked? Answered from local files, without the network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from apps_catalog.block_list import files
+from apps_catalog.block_list.errors import BlockListError, OlderListError
+from apps_catalog.block_list.keys import Keys, Kind
+from apps_catalog.block_list.parts import ExactList, read_delta, read_filter
+
+
+class Verdict(StrEnum):
+    """`suspected`: only where there is no exact list; one good card in 455, and every blocked one."""
+
+    CLEAR = "clear"
+    BLOCKED = "blocked"
+    SUSPECTED = "suspected"
+
+
+class BlockList:
+    """One edition of the block list. Close it, or use it as a context; threads may share it.
+
+    `folder` holds the filter, and may hold the exact list and a delta. `at_least` is the highest edition that was
+    used here before. Raises BlockListError, OlderListError.
+    """
+
+    def __init__(self, folder: Path, *, at_least: int = 0) -> None:
+        self.head, self._filter = read_filter(folder / files.FILTER)
+        self._keys = Keys(self.head.salt)
+        self.edition, self.as_of = self.head.edition, self.head.as_of
+        self._added: frozenset[bytes] = frozenset()
+        self._removed: frozenset[bytes] = frozenset()
+        self._exact: ExactList | None = None
+        self._take_delta(folder / files.DELTA)
+        if self.edition < at_least:
+            raise OlderListError(f"edition {self.edition}, but {at_least} was in use already")
+        self._take_exact(folder / files.EXACT)
+
+    def look(self, kind: Kind, number: str) -> Verdict:
+        """`number`: 32 hex digits. Raises QueryError for anything else."""
+        key = self._keys.of(kind, number)
+        if key in self._removed:
+            return Verdict.CLEAR
+        if key in self._added:
+            return Verdict.BLOCKED
+        if key not in self._filter:
+            return Verdict.CLEAR
+        if self._exact is None:
+            return Verdict.SUSPECTED
+        return Verdict.BLOCKED if key in self._exact.keys else Verdict.CLEAR
+
+    @property
+    def has_exact(self) -> bool:
+        return self._exact is not None
+
+    def __len__(self) -> int:
+        return self.head.entries + len(self._added) - len(self._removed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "edition": self.edition,
+            "base": self.head.base,
+            "as_of": self.as_of,
+            "entries": len(self),
+            "added": len(self._added),
+            "removed": len(self._removed),
+            "exact": self.has_exact,
+        }
+
+    def close(self) -> None:
+        if self._exact is not None:
+            self._exact.close()
+
+    def __enter__(self) -> BlockList:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _take_delta(self, path: Path) -> None:
+        if not path.exists():
+            return
+        head, self._added, self._removed = read_delta(path)
+        if not head.belongs_to(self.head):
+            raise BlockListError(f"{path.name} builds on edition {head.base}, the filter is edition {self.head.base}")
+        self.edition, self.as_of = head.edition, head.as_of
+
+    def _take_exact(self, path: Path) -> None:
+        if not path.exists():
+            return
+        exact = ExactList(path)
+        if not exact.head.belongs_to(self.head) or exact.head.entries != self.head.entries:
+            exact.close()
+            raise BlockListError(f"{path.name} is edition {exact.head.base}, the filter is edition {self.head.base}")
+        self._exact = exact
