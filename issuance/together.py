@@ -1,8 +1,8 @@
 """What many requests ask of the database or the one-time store at the same moment, asked at once.
 
-While one group is under way the next gathers, so a group is as large as the load makes it: one request alone waits
-for one turn of the event loop, and under load a statement and a commit serve dozens. Every request waits for the
-group it is in.
+While groups are under way the next gathers, so a group is as large as the load makes it: one request alone waits for
+one turn of the event loop, and under load a statement and a commit serve dozens. Every request waits for the group it
+is in.
 """
 
 from __future__ import annotations
@@ -27,28 +27,41 @@ _EVERYBODYS: Final = (OperationalError, InterfaceError, PoolTimeoutError, OneTim
 
 
 class Together(Generic[Item, Answer]):
-    """`work` answers a group in its order. Belongs to one event loop."""
+    """`work` answers a group in its order; at most `groups` are under way. Belongs to one event loop."""
 
-    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
+    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], groups: int = 1) -> None:
         self._work = work
+        self._groups = groups
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._is_gathering = False
 
     async def __call__(self, item: Item) -> Answer:
         """Raises what `work` raised for this item."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._run())
+        if not self._is_gathering and self._under_way < self._groups:
+            self._is_gathering = True
+            self._under_way += 1
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await answer
 
     async def _run(self) -> None:
-        while self._waiting:
-            await self._gathered()
-            group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
-            if not await self._done(group):
-                for one in group:  # so that nobody's fault is another's
-                    await self._done([one], is_last=True)
+        try:
+            while self._waiting:
+                self._is_gathering = True
+                await self._gathered()
+                group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+                self._is_gathering = False
+                if group and not await self._done(group):
+                    for one in group:  # so that nobody's fault is another's
+                        await self._done([one], is_last=True)
+        finally:  # in the same turn as the last look at who waits, so that nobody is left behind
+            self._under_way -= 1
+            self._is_gathering = False
 
     async def _gathered(self) -> None:
         """Once a turn of the loop, in which everybody else went on, has brought nobody more."""

@@ -26,6 +26,9 @@ from issuance.persons.models import PersonRow
 from issuance.scope import EVERYWHERE
 from issuance.together import Together
 
+_GROUPS: Final = 2
+"""While one waits for the database's disk, the next is at work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asker:
@@ -92,8 +95,8 @@ class UseLedger:
         self._database = database
         self._seal = seal
         self.claim: Together[Claiming, Claim] = Together(store.claim_all)
-        self.standing: Together[ShownCode, Standing | None] = Together(self._stand)
-        self.record: Together[Use, Recorded] = Together(self._record)
+        self.standing: Together[ShownCode, Standing | None] = Together(self._stand, _GROUPS)
+        self.record: Together[Use, Recorded] = Together(self._record, _GROUPS)
 
     async def _stand(self, codes: Sequence[ShownCode]) -> list[Standing | None]:
         async with self._database.look(scope=EVERYWHERE) as session:

@@ -45,6 +45,34 @@ async def test_whoever_comes_while_others_still_come_is_in_their_group() -> None
     assert groups == [[0, 1, 2, 3], [9]]
 
 
+async def test_of_two_groups_one_goes_on_while_the_other_waits() -> None:
+    """Never more than two at once, each asked for something, and nobody is left behind whenever they come."""
+    under_way = most = 0
+
+    async def slow(items: Sequence[int]) -> list[int]:
+        nonlocal under_way, most
+        assert items
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(items[0] % 5):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return list(items)
+
+    ask = Together(slow, 2)
+
+    async def late(number: int) -> int:
+        for _ in range(number % 37):
+            await asyncio.sleep(0)
+        return await ask(number)
+
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*(late(n) for n in range(400))) == list(range(400))
+        for number in range(20):
+            assert await ask(number) == number
+    assert most == 2
+
+
 async def test_one_bad_item_spoils_nobody_elses() -> None:
     async def inverse(items: Sequence[int]) -> list[float]:
         return [1 / item for item in items]
