@@ -136,7 +136,7 @@ def test_a_wrong_share_leaves_no_key_and_no_form(tmp_path: Path, handed_in: tupl
 def test_a_share_typed_wrong_is_told_by_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def typing(_: str, **__: Any) -> str:
         groups = share_text((tmp_path / "forms" / "share-1.html").read_text("utf-8")).split()
-        groups[6] = groups[6][1:] + groups[6][0]
+        groups[6] = ("3" if groups[6][0] == "2" else "2") + groups[6][1:]  # one character: found for certain
         return " ".join(groups)
 
     monkeypatch.setattr(key_ceremony, "ask_pin", typing)
