@@ -91,7 +91,7 @@ def _differences(old: Iterator[bytes], new: Iterator[bytes]) -> tuple[list[bytes
 
 def _next_edition(folder: Path, as_of: int) -> int:
     paths = (folder / files.FILTER, folder / files.EXACT, folder / files.DELTA)
-    return max([as_of, *(files.read_head(path).edition + 1 for path in paths if path.exists())])
+    return max([as_of, *(files.edition_of(path) + 1 for path in paths if path.exists())])
 
 
 def _counted(keys: KeySet, step: str, tell: Progress) -> Iterator[bytes]:

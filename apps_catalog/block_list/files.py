@@ -1,9 +1,9 @@
-"""The file format, version 1: a head of 96 bytes, the body, integers little-endian.
+"""The file format, version 2: a head of 96 bytes, the body, integers little-endian.
 
 | bytes | head |
 |---|---|
 | 4 | `OCBL` |
-| 1 | version, 1 |
+| 1 | version, 2 |
 | 1 | content: 1 filter, 2 exact list, 3 delta |
 | 2 | zero |
 | 8 | edition |
@@ -42,11 +42,11 @@ MAX_CHANGES: Final = 1_000_000
 
 _FACTS: Final = struct.Struct("<4sBBHQQQ16sQQ")
 _MAGIC: Final = b"OCBL"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _DIGEST_BYTES: Final = 32
 HEAD_BYTES: Final = _FACTS.size + _DIGEST_BYTES
 _CHUNK: Final = 1 << 20
-_MAX_BODY: Final = MAX_ENTRIES * 12
+_MAX_BODY: Final = MAX_ENTRIES * 10
 _MAX_SECOND: Final = 253_402_300_799
 """The last second of the year 9999."""
 
@@ -133,6 +133,15 @@ def read_head(path: Path) -> Head:
         return Head.from_bytes(stream.read(_FACTS.size), path.name)
 
 
+def edition_of(path: Path) -> int:
+    """What the next edition must be above, whatever version the file has. Raises BlockListError."""
+    with path.open("rb") as stream:
+        facts = stream.read(_FACTS.size)
+    if len(facts) != _FACTS.size or not facts.startswith(_MAGIC):
+        raise BlockListError(f"{path.name} is no block list")
+    return int(_FACTS.unpack(facts)[4])
+
+
 def check(stream: BinaryIO, content: Content, name: str) -> tuple[Head, int]:
     """Head and length of the body, once the digest agrees; the stream stands at the body. Raises BlockListError."""
     length = os.fstat(stream.fileno()).st_size - HEAD_BYTES
@@ -150,7 +159,7 @@ def check(stream: BinaryIO, content: Content, name: str) -> tuple[Head, int]:
 
 
 def _digest(facts: bytes, stream: BinaryIO) -> bytes:
-    """Piece by piece: 80 MB in one would be the largest thing in a terminal's memory."""
+    """Piece by piece: 60 MB in one would be the largest thing in a terminal's memory."""
     sm3 = default_engine().sm3
     pieces = [facts]
     while chunk := stream.read(_CHUNK):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
+
+from rbloom import Bloom
 
 from apps_catalog.block_list import files
 from apps_catalog.block_list.errors import BlockListError, OlderListError
@@ -21,6 +23,10 @@ class Verdict(StrEnum):
     SUSPECTED = "suspected"
 
 
+_CLEAR: Final = Verdict.CLEAR
+_BLOCKED: Final = Verdict.BLOCKED
+
+
 class BlockList:
     """One edition of the block list. Close it, or use it as a context; threads may share it.
 
@@ -29,11 +35,12 @@ class BlockList:
     """
 
     def __init__(self, folder: Path, *, at_least: int = 0) -> None:
-        self.head, self._filter = read_filter(folder / files.FILTER)
+        self.head, bloom = read_filter(folder / files.FILTER)
         self._keys = Keys(self.head.salt)
         self.edition, self.as_of = self.head.edition, self.head.as_of
-        self._added: frozenset[bytes] = frozenset()
-        self._removed: frozenset[bytes] = frozenset()
+        self._added = self._removed = 0
+        self._changed: dict[bytes, Verdict] = {}
+        self._bloom: Bloom | None = bloom
         self._exact: ExactList | None = None
         self._take_delta(folder / files.DELTA)
         if self.edition < at_least:
@@ -43,22 +50,30 @@ class BlockList:
     def look(self, kind: Kind, number: str) -> Verdict:
         """`number`: 32 hex digits. Raises QueryError for anything else."""
         key = self._keys.of(kind, number)
-        if key in self._removed:
-            return Verdict.CLEAR
-        if key in self._added:
-            return Verdict.BLOCKED
-        if key not in self._filter:
-            return Verdict.CLEAR
-        if self._exact is None:
+        if key in self._changed:
+            return self._changed[key]
+        bloom, exact = self._bloom, self._exact
+        if bloom is not None and key not in bloom:
+            return _CLEAR
+        if exact is None:
             return Verdict.SUSPECTED
-        return Verdict.BLOCKED if key in self._exact.keys else Verdict.CLEAR
+        return _BLOCKED if key in exact.keys else _CLEAR
+
+    def hold(self) -> None:
+        """Take the exact list into memory, six bytes an entry, and let go of the filter: no verdict reads the disk.
+
+        Does nothing without an exact list. Raises BlockListError where it was cut short since it was opened.
+        """
+        if self._exact is not None:
+            self._bloom = None
+            self._exact.keys.hold()
 
     @property
     def has_exact(self) -> bool:
         return self._exact is not None
 
     def __len__(self) -> int:
-        return self.head.entries + len(self._added) - len(self._removed)
+        return self.head.entries + self._added - self._removed
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -66,8 +81,8 @@ class BlockList:
             "base": self.head.base,
             "as_of": self.as_of,
             "entries": len(self),
-            "added": len(self._added),
-            "removed": len(self._removed),
+            "added": self._added,
+            "removed": self._removed,
             "exact": self.has_exact,
         }
 
@@ -84,10 +99,12 @@ class BlockList:
     def _take_delta(self, path: Path) -> None:
         if not path.exists():
             return
-        head, self._added, self._removed = read_delta(path)
+        head, added, removed = read_delta(path)
         if not head.belongs_to(self.head):
             raise BlockListError(f"{path.name} builds on edition {head.base}, the filter is edition {self.head.base}")
         self.edition, self.as_of = head.edition, head.as_of
+        self._added, self._removed = head.entries, head.removed
+        self._changed = dict.fromkeys(added, _BLOCKED) | dict.fromkeys(removed, _CLEAR)
 
     def _take_exact(self, path: Path) -> None:
         if not path.exists():

@@ -42,9 +42,9 @@ def read_filter(path: Path) -> tuple[Head, Bloom]:
 
 
 class ExactList:
-    """Every blocked entry, read from its file at each question; threads may share it.
+    """Every blocked entry, read from its file at each question unless `keys` are held; threads may share it.
 
-    Not mapped: pages once touched would count as the terminal's memory, 80 MB at 10 million entries, and a file cut
+    Not mapped: pages once touched would count as the terminal's memory, 60 MB at 10 million entries, and a file cut
     short would end the process instead of raising.
     """
 

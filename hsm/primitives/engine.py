@@ -7,6 +7,7 @@ the reason.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Protocol, runtime_checkable
 
 from hsm.api import BadInputError, HsmError
@@ -47,6 +48,10 @@ class Engine(Protocol):
 
     def sm3(self, data: bytes) -> bytes:
         """32-byte SM3 digest (GB/T 32905)."""
+        ...
+
+    def sm3_after(self, prefix: bytes) -> Callable[[bytes], bytes]:
+        """SM3 of `prefix` || data, for many short data: the prefix is taken in once."""
         ...
 
     def hmac_sm3(self, key: bytes, data: bytes) -> bytes:

@@ -11,6 +11,7 @@ import hmac
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 from cryptography.exceptions import InvalidTag
@@ -55,6 +56,19 @@ class FastSymmetric:
         state = self._sm3.copy()
         state.update(data)
         return state.digest()
+
+    def sm3_after(self, prefix: bytes) -> Callable[[bytes], bytes]:
+        if self._sm3 is None:
+            return lambda data: self.sm3(prefix + data)
+        begun = self._sm3.copy()
+        begun.update(prefix)
+
+        def digest(data: bytes) -> bytes:
+            state = begun.copy()
+            state.update(data)
+            return state.digest()
+
+        return digest
 
     def hmac_sm3(self, key: bytes, data: bytes) -> bytes:
         if self._sm3 is not None:

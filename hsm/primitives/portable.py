@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from Crypto.Cipher import DES, DES3
@@ -39,6 +40,9 @@ class PortableSymmetric:
 
     def sm3(self, data: bytes) -> bytes:
         return bytes.fromhex(_sm3_hash(list(data)))
+
+    def sm3_after(self, prefix: bytes) -> Callable[[bytes], bytes]:
+        return lambda data: self.sm3(prefix + data)
 
     def hmac_sm3(self, key: bytes, data: bytes) -> bytes:
         key = (self.sm3(key) if len(key) > _SM3_BLOCK else key).ljust(_SM3_BLOCK, b"\0")

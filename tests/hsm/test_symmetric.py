@@ -24,7 +24,9 @@ def test_sm3(engine: Engine) -> None:
     cases = [case for case in fields("sm3/botan_sm3.vec") if "out" in case]
     assert len(cases) >= 130
     for case in cases:
-        assert engine.sm3(unhex(case["in"])) == unhex(case["out"])
+        message = unhex(case["in"])
+        assert engine.sm3(message) == unhex(case["out"])
+        assert engine.sm3_after(message[:9])(message[9:]) == unhex(case["out"])
     cases = list(fields("sm3/oscca.txt"))
     assert len(cases) == 6
     for case in cases:
@@ -48,6 +50,7 @@ def test_hmac_sm3(engine: Engine) -> None:
 def test_sm3_without_hashlib_support() -> None:
     with_hashlib, without = FastSymmetric(use_hashlib=True), FastSymmetric(use_hashlib=False)
     assert without.sm3(b"abc") == with_hashlib.sm3(b"abc")
+    assert without.sm3_after(b"ab")(b"c") == with_hashlib.sm3_after(b"ab")(b"c") == without.sm3(b"abc")
     assert without.hmac_sm3(b"key", b"abc") == with_hashlib.hmac_sm3(b"key", b"abc")
 
 
