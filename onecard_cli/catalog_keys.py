@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Self
 from apps_catalog.distribution.keys import ServiceSigner
 from apps_catalog.distribution.roles import ROLES
 from cardlib.failures import FailureCode
-from hsm.api import Algorithm, KeyRef
+from hsm.api import Algorithm, KeyRef, KeyState
 from hsm.soft import SoftKeyService
 from onecard_cli.home import Home
 from onecard_cli.output import CommandError
@@ -34,13 +34,18 @@ class SigningKeys:
     ) -> None:
         self._stack.close()
 
-    def at_hand(self, holders: Iterable[str]) -> dict[str, ServiceSigner]:
+    def at_hand(self, holders: Iterable[str], *, among: Collection[str] = ()) -> dict[str, ServiceSigner]:
         """Signers of those whose store is here."""
-        return {holder: self.signer(holder) for holder in holders if self._home(holder) is not None}
+        return {holder: self.signer(holder, among=among) for holder in holders if self._home(holder) is not None}
 
-    def signer(self, holder: str) -> ServiceSigner:
-        service = self._service(holder)
-        return ServiceSigner(service, service.current(_name(holder), Algorithm.SM2), holder)
+    def signer(self, holder: str, *, among: Collection[str] = ()) -> ServiceSigner:
+        """The newest key, or the newest whose id is `among` those that count, where one is."""
+        found = self._active(holder)
+        return next((signer for signer in found if signer.public_key.keyid in among), found[0])
+
+    def all_of(self, holders: Iterable[str]) -> list[ServiceSigner]:
+        """Every active key that is here: while a key is exchanged, old and new ones sign."""
+        return [signer for holder in holders if self._home(holder) is not None for signer in self._active(holder)]
 
     def make(self, holder: str) -> ServiceSigner:
         """A signer with a new pair, in a new store where there is none."""
@@ -63,6 +68,13 @@ class SigningKeys:
                     new.service.destroy(key)
                 else:
                     new.service.retire(key)
+
+    def _active(self, holder: str) -> list[ServiceSigner]:
+        """The newest first. Raises KeyNotFoundError."""
+        service = self._service(holder)
+        newest = service.current(_name(holder), Algorithm.SM2)
+        refs = (KeyRef(newest.name, Algorithm.SM2, version) for version in service.versions(newest.name, Algorithm.SM2))
+        return [ServiceSigner(service, key, holder) for key in refs if service.info(key).state is KeyState.ACTIVE]
 
     def _home(self, holder: str) -> Home | None:
         if holder not in ROLES.holders:

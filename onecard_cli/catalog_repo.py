@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onecard_cli import catalog_handover
 from onecard_cli.output import print_json, reports_failures
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from onecard_cli.catalog_keys import SigningKeys
 
 repo_app = typer.Typer(help="签名发布 / the signed repository", no_args_is_help=True, add_completion=False)
+repo_app.add_typer(catalog_handover.key_app, name="key")
+repo_app.command("propose")(catalog_handover.propose)
+repo_app.command("show")(catalog_handover.show)
+repo_app.command("sign")(catalog_handover.sign)
+repo_app.command("deliver")(catalog_handover.deliver)
+repo_app.command("accept")(catalog_handover.accept)
 Repo = Annotated[Path, typer.Argument(help="发布目录 / folder of the repository")]
 Keys = Annotated[Path, typer.Option(help="签名密钥目录，每个持有人一个子目录 / keys: a folder per holder")]
 Holder = Annotated[str, typer.Argument(help="密钥持有人 / holder: root-1, targets, 110000, timestamp, …")]
@@ -56,16 +63,18 @@ def publish(
     """签名并发布应用目录或其他文件 / sign and publish a catalog, or the files of one role.
 
     \b
-    Example: ./onecard catalog repo publish public versions/2026.47.2/files --keys signing
+    Example: ./onecard catalog repo publish public versions/2026.47.3/files --keys signing
     """
     from apps_catalog.distribution.contents import by_owner
     from apps_catalog.distribution.roles import ONLINE
     from onecard_cli.catalog_keys import SigningKeys
+    from terminal_agent.catalog.contents import check_role
 
     if role is None:
         contents = by_owner(folder)
     else:
         contents = {role: {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}}
+        check_role(role, contents[role])
     with SigningKeys(keys) as signing:
         target = _repository(repo, signing, (*contents, *ONLINE))
         for name, files in contents.items():
@@ -189,7 +198,7 @@ def drill() -> None:
 def _repository(repo: Path, signing: SigningKeys, holders: Iterable[str]) -> Repository:
     from apps_catalog.distribution.repository import Repository
 
-    return Repository(repo, signing.at_hand(holders))
+    return Repository(repo, signing.at_hand(holders, among=Repository(repo, {}).key_ids()))
 
 
 def _refresh(target: Repository, signing: SigningKeys) -> None:

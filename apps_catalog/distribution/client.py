@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import httpx
 from tuf.api.exceptions import DownloadError, RepositoryError, StorageError
 from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from apps_catalog.distribution import keys
-from apps_catalog.distribution.contents import sm3_of
+from apps_catalog.distribution.contents import named_sm3, sm3_of_file
 from apps_catalog.distribution.errors import (
     DamagedError,
     DistributionError,
@@ -48,21 +49,24 @@ def fetch(
     *,
     root: bytes | None = None,
     roles: Collection[str] | None = None,
+    check: Callable[[Path], None] = lambda files: None,
+    auth: httpx.Auth | None = None,
     clock: Callable[[], datetime] = _now,
 ) -> Held:
     """Bring `into` to what the repository at `url` says and return the set in force.
 
     `root` is needed the first time and kept as `root.json`; later it is ignored, the chain of roots goes on from there.
-    `roles`: only their files, all by default. One process at a time per folder; others wait.
+    `roles`: only their files, all by default. One process at a time per folder; others wait. `check` is given the files
+    of a new set before it is put in force; what it raises comes through. `auth` signs each request over HTTP.
     Raises a DistributionError or CatalogError: then the set that was in force still is.
     """
     keys.register()
-    fetcher = fetcher_for(url, into / "partial")
+    fetcher = fetcher_for(url, into / "partial", auth)
     try:
         with _alarms():
             into.mkdir(parents=True, exist_ok=True)
             with exclusive(into / "fetch"):
-                return _Fetch(url.rstrip("/"), into, _anchor(into, root), fetcher, roles, clock()).run()
+                return _Fetch(url.rstrip("/"), into, _anchor(into, root), fetcher, roles, check, clock()).run()
     finally:
         fetcher.close()
 
@@ -84,8 +88,10 @@ def verify(into: Path, *, clock: Callable[[], datetime] = _now) -> Held:
             config=_CONFIG,
             bootstrap=_anchor(into, None),
         )
-        for path, info in _files(updater, Path(name), None).items():
-            if not _is_whole(current.files / path, info):
+        # Only some roles may have been fetched; a file that none of them names is a stranger.
+        files = _files(updater, Path(name), {file.stem for file in current.metadata.glob("*.json")})
+        for path in sorted(files.keys() | _there(current)):
+            if path not in files or not _is_whole(current.files / path, files[path]):
                 raise DamagedError(f"{path} is not the signed file")
     return current
 
@@ -97,6 +103,7 @@ class _Fetch:
     root: bytes
     fetcher: FetcherInterface
     roles: Collection[str] | None
+    check: Callable[[Path], None]
     now: datetime
 
     def run(self) -> Held:
@@ -159,6 +166,7 @@ class _Fetch:
             if not _is_whole(place, info):
                 raise DamagedError(f"{path}: SM3 is not the signed one")
         lay_catalog(folder)
+        self.check(folder / "files")
         shutil.copytree(self.into / "metadata", folder / "metadata", ignore=shutil.ignore_patterns("tmp*"))
         names = (str(number), *(f"{number}-{again}" for again in range(2, 1000)))
         name = next(name for name in names if not (sets / name).exists())
@@ -169,7 +177,8 @@ class _Fetch:
     def _sweep(self, current: Held) -> None:
         for folder in (self.into / SETS).iterdir():
             if folder != current.folder:
-                shutil.rmtree(folder)
+                # Where files in use cannot go, they go with a later fetch.
+                shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self.into / "partial", ignore_errors=True)
 
 
@@ -209,17 +218,21 @@ def _files(updater: Updater, metadata: Path, roles: Collection[str] | None) -> d
 def _is_whole(path: Path, info: TargetFile) -> bool:
     """Whether the file has the signed length, SHA-256 and SM3."""
     try:
-        data = path.read_bytes()
-        info.verify_length_and_hashes(data)
+        with path.open("rb") as file:
+            info.verify_length_and_hashes(file)
+            digest = sm3_of_file(file)
     except (OSError, RepositoryError):
         return False
-    custom: Any = info.custom
-    return isinstance(custom, dict) and custom.get("sm3") == sm3_of(data)
+    return named_sm3(info) == digest
+
+
+def _there(current: Held) -> set[str]:
+    """Paths of the files of a set."""
+    return {path.relative_to(current.files).as_posix() for path in current.files.rglob("*") if path.is_file()}
 
 
 def _holds(before: Held, files: dict[str, TargetFile]) -> bool:
-    there = {str(path.relative_to(before.files)) for path in before.files.rglob("*") if path.is_file()}
-    return there == set(files) and all(_is_whole(before.files / path, info) for path, info in files.items())
+    return _there(before) == set(files) and all(_is_whole(before.files / path, info) for path, info in files.items())
 
 
 @contextmanager

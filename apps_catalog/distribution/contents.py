@@ -7,17 +7,25 @@ a mixture of versions.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from apps_catalog.catalog import HEAD_FILE, load
 from apps_catalog.errors import CatalogError, Problem
 from hsm.primitives import default_engine
 
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
+
 JOINT: Final = "joint"
 MANIFEST: Final = "manifest.json"
+_PIECE: Final = 1 << 20
+_SM3: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def owner_of(file: Path) -> str:
@@ -40,6 +48,21 @@ def by_owner(folder: Path) -> dict[str, dict[str, bytes]]:
 
 def sm3_of(data: bytes) -> str:
     return default_engine().sm3(data).hex()
+
+
+def named_sm3(info: TargetFile) -> str:
+    """The SM3 that metadata names for a file, 64 hex digits; empty where it names none."""
+    found = info.custom.get("sm3") if isinstance(info.custom, dict) else None
+    return found if isinstance(found, str) and _SM3.fullmatch(found) else ""
+
+
+def sm3_of_file(file: BinaryIO) -> str:
+    """From its beginning, piece by piece: a block list in one would be the largest thing in a terminal's memory."""
+    digest = Hash(SM3())
+    file.seek(0)
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.finalize().hex()
 
 
 def differences(manifest: bytes, digests: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from enum import StrEnum
 from typing import ClassVar
 
 from tuf.api.exceptions import (
@@ -77,6 +78,30 @@ class PublishError(DistributionError):
     """A step of the publishing side that keys, paths or state do not allow; nothing was written."""
 
     failure = "CONFLICT"
+
+
+class Refusal(StrEnum):
+    """Why something handed over is not taken."""
+
+    DAMAGED = "damaged"
+    OTHER_REPOSITORY = "other repository"
+    NOT_YOUR_ROLE = "not your role"
+    OLDER = "older version"
+    OUTSIDE_PREFIX = "outside your prefix"
+    MISSING_SIGNATURE = "missing signature"
+    MORE_THAN_KEYS = "more than keys changes"
+    TERM = "wrong term"
+    FILES = "files do not match"
+
+
+class HandoverError(PublishError):
+    """A key or a parcel from another machine that is refused."""
+
+    failure = "HANDOVER_REFUSED"
+
+    def __init__(self, reason: Refusal, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
 
 
 def alarm_of(error: Exception) -> DistributionError:

@@ -32,9 +32,7 @@ class Sm2Key(Key):
     def of(cls, public: bytes, holder: str) -> Self:
         """From 04 || X || Y. Raises BadInputError for a point off the curve."""
         keyval = {"public": check_public(public).hex()}
-        canonical = encode_canonical({"keytype": KEY_TYPE, "scheme": SCHEME, "keyval": keyval})
-        assert canonical is not None
-        return cls(hashlib.sha256(canonical.encode()).hexdigest(), KEY_TYPE, SCHEME, keyval, {HOLDER: holder})
+        return cls(_key_id(keyval), KEY_TYPE, SCHEME, keyval, {HOLDER: holder})
 
     @classmethod
     def from_dict(cls, keyid: str, key_dict: dict[str, Any]) -> Self:
@@ -46,6 +44,11 @@ class Sm2Key(Key):
     @property
     def holder(self) -> str:
         return str(self.unrecognized_fields.get(HOLDER, ""))
+
+    @property
+    def own_id(self) -> str:
+        """The id this key must have; a file may name it otherwise."""
+        return _key_id(self.keyval)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -86,6 +89,12 @@ class ServiceSigner(Signer):
 
     def sign(self, payload: bytes) -> Signature:
         return Signature(self._public.keyid, self.service.sign(self.key, payload, user_id=DEFAULT_USER_ID).hex())
+
+
+def _key_id(keyval: dict[str, Any]) -> str:
+    canonical = encode_canonical({"keytype": KEY_TYPE, "scheme": SCHEME, "keyval": keyval})
+    assert canonical is not None
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def register() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,47 @@ def test_from_keys_to_terminal(tmp_path: Path) -> None:
     document = json.loads(run("verify", into, "--json").stdout)
     assert (document["set"], len(document["files"])) == ("5", 16)
     assert run("verify", tmp_path / "nothing").exit_code == 1
+
+
+def test_keys_that_never_meet(tmp_path: Path) -> None:
+    repo, keys, into = tmp_path / "public", tmp_path / "signing", tmp_path / "held"
+    run("repo", "init", repo, "--keys", keys)
+    root = repo / "metadata" / "1.root.json"
+    machines = {name: tmp_path / f"machine-{name}" for name in ("root-1", "root-2", "targets", "110000")}
+    for name, machine in machines.items():
+        machine.mkdir()
+        (keys / name).rename(machine / name)
+    file = tmp_path / "exchange.json"
+
+    def sign(machine: str) -> Any:
+        return run("repo", "sign", file, "--root", root, "--keys", machines[machine])
+
+    assert "root 0/2" in run("repo", "propose", repo, "--into", file).stdout
+    assert "✓ root: root-1" in sign("root-1").stdout
+    refused = run("repo", "accept", repo, file)
+    assert "HANDOVER_REFUSED" in refused.stderr
+    assert "missing signature" in refused.stderr
+    assert "✓ 签名已齐" in sign("root-2").stdout
+    assert "✓ timestamp 2" in run("repo", "accept", repo, file, "--keys", keys).stdout
+    key = tmp_path / "110000.key.json"
+    run("repo", "key", "new", "110000", "--keys", machines["110000"])
+    run("repo", "key", "show", "110000", "--keys", machines["110000"], "--into", key)
+    assert json.loads(run("repo", "key", "show", "110000", "--keys", machines["110000"]).stdout)["holder"] == "110000"
+    run("repo", "propose", repo, "--key", key, "--into", file)
+    assert "✓ 110000: 110000" in sign("110000").stdout
+    assert "not your role" in sign("root-1").stderr
+    missing = json.loads(run("repo", "show", file, "--root", root, "--json").stdout)["missing"]
+    assert missing == ["targets 0/1"]
+    assert "→" in sign("targets").stdout
+    assert "✓ 110000 2" in run("repo", "accept", repo, file, "--keys", keys).stdout
+    assert run("repo", "key", "end", "110000", "--keys", machines["110000"], "--destroy").exit_code == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(repo, copy)
+    assert "next timestamp" in run("repo", "publish", copy, DATA, "--keys", machines["110000"]).stdout
+    assert "✓ 签名已齐" in run("repo", "deliver", copy, "110000", "--into", file).stdout
+    assert "✓ 110000 3" in run("repo", "accept", repo, file).stdout
+    assert "✓ timestamp 4" in run("repo", "publish", repo, DATA, "--keys", keys).stdout
+    assert "15 个文件" in run("fetch", repo.as_uri(), "--into", into, "--root", root).stdout
 
 
 def test_drill() -> None:
