@@ -16,7 +16,7 @@ from apps_catalog.field_names import FIELD_HELP, HEAD_HELP
 from apps_catalog.fields import Fault, Fields
 from apps_catalog.model import JOINT, Carrier, Domain, Item, Region, Source, Text
 from apps_catalog.reader import Head, read_head, read_item
-from apps_catalog.source import read_source
+from apps_catalog.source import parse_source, read_bytes
 
 DATA: Final = Path(__file__).parent / "data"
 HEAD_FILE: Final = "catalog.toml"
@@ -65,7 +65,7 @@ class Catalog:
 
     @property
     def areas(self) -> tuple[Region, ...]:
-        """Names of the cities and counties that items mention."""
+        """Names of cities, and of the counties that items mention."""
         return self._head.areas
 
     @property
@@ -166,25 +166,34 @@ class Catalog:
 
 
 def load(path: Path | None = None) -> Catalog:
-    """Read the catalog in directory `path`, by default the one shipped with this package.
+    """Read the catalog in directory `path`, by default the one shipped with this package. Raises as `read_catalog`."""
+    return read_catalog(read_files(DATA if path is None else path))
 
-    Raises CatalogError with every fault found, each naming file, item and field; nothing is loaded by halves.
-    """
-    directory = DATA if path is None else path
+
+def read_files(directory: Path) -> dict[str, bytes]:
+    """The TOML files of a directory by name, unread. Raises CatalogError."""
     try:
         files = sorted(directory.glob("*.toml"))
     except OSError as exc:
         raise CatalogError([Problem(directory.name, "", "", f"cannot be read: {exc.strerror}")]) from exc
-    if directory / HEAD_FILE not in files:
+    return {file.name: read_bytes(file) for file in files[: MAX_FILES + 1]}
+
+
+def read_catalog(files: Mapping[str, bytes]) -> Catalog:
+    """A catalog from its files by name.
+
+    Raises CatalogError with every fault found, each naming file, item and field; nothing is loaded by halves.
+    """
+    if HEAD_FILE not in files:
         raise CatalogError([Problem(HEAD_FILE, "", "", "is missing from the catalog directory")])
     if len(files) > MAX_FILES:
         raise CatalogError([Problem(HEAD_FILE, "", "", f"stands among more than {MAX_FILES} files")])
     problems: list[Problem] = []
-    head = _load_head(directory / HEAD_FILE)
+    head = _load_head(files[HEAD_FILE])
     items: dict[str, Item] = {}
-    for file in files:
-        if file.name != HEAD_FILE:
-            _load_items(file, head, items, problems)
+    for name in sorted(files):
+        if name != HEAD_FILE:
+            _load_items(name, files[name], head, items, problems)
     if not items and not problems:
         problems.append(Problem(HEAD_FILE, "", "", "has no item file beside it"))
     if problems:
@@ -192,18 +201,18 @@ def load(path: Path | None = None) -> Catalog:
     return Catalog(head, items.values())
 
 
-def _load_head(file: Path) -> Head:
-    source = read_source(file, HEAD_HELP)
+def _load_head(raw: bytes) -> Head:
+    source = parse_source(HEAD_FILE, raw, HEAD_HELP)
     try:
         return read_head(source.table)
     except Fault as fault:
         raise CatalogError([source.problem(fault)]) from fault
 
 
-def _load_items(file: Path, head: Head, items: dict[str, Item], problems: list[Problem]) -> None:
+def _load_items(name: str, raw: bytes, head: Head, items: dict[str, Item], problems: list[Problem]) -> None:
     """The good items of a file go to `items`, its faults to `problems`."""
     try:
-        source = read_source(file, FIELD_HELP)
+        source = parse_source(name, raw, FIELD_HELP)
     except CatalogError as exc:
         problems.extend(exc.problems)
         return
@@ -226,14 +235,14 @@ def _load_items(file: Path, head: Head, items: dict[str, Item], problems: list[P
                 raise Fault("id", "is used by an earlier item")
             items[item.id] = item
         except Fault as fault:
-            name = table.get("id")
-            told = name if isinstance(name, str) else f"number {number + 1}"
+            given = table.get("id")
+            told = given if isinstance(given, str) else f"number {number + 1}"
             problems.append(source.problem(fault, item=told, number=number))
 
 
 def read_defaults(file: Path) -> tuple[str, Mapping[str, Any]]:
     """Owner and shared fields from an item file without items. Raises CatalogError."""
-    source = read_source(file, FIELD_HELP)
+    source = parse_source(file.name, read_bytes(file), FIELD_HELP)
     try:
         fields = Fields(source.table)
         owner, defaults = _owner_and_defaults(fields)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -22,6 +21,7 @@ from apps_catalog.model import JOINT, LABELS, LOCAL, Carrier, Channel, Equipment
 from apps_catalog.reader import Head, read_item
 from apps_catalog.rule import CardState, Category, Opened
 from apps_catalog.tables import TableError, read_rows
+from apps_catalog.writing import file_text
 
 _TEXTS: Final = ("name", "summary", "department", "provider", "eligibility", "terms", "accessibility", "change")
 _LISTS: Final[Mapping[str, type[StrEnum]]] = {
@@ -136,7 +136,7 @@ def import_list(table: Path, into: Path, *, defaults: Path | None = None, replac
         line, item = _line(number, dict(zip(columns, cells, strict=False)), words, owner, shared, catalog.head)
         lines.append(line)
         items.append(item)
-    text = _toml(table.name, owner, items)
+    text = file_text(f"Imported from {re.sub(r'[^ -~]', '?', table.name)}.", owner, items)
     if not any(line.fault for line in lines):
         lines = _against_the_rest(into, target, text, lines)
     if any(line.fault for line in lines):
@@ -268,21 +268,3 @@ def _heading(field: str) -> str:
     key, _, rest = field.partition(".")
     key = rest if key == "rule" else key
     return _ZH.get(key, key) + ("（英文）" if rest == "en" else "")
-
-
-def _toml(source: str, owner: str, items: Iterable[Mapping[str, Any]]) -> str:
-    parts = [f"# Imported from {re.sub(r'[^ -~]', '?', source)}.\nowner = {_literal(owner)}\n"]
-    for item in items:
-        parts.append("\n[[item]]\n" + "".join(f"{key} = {_literal(value)}\n" for key, value in item.items()))
-    return "".join(parts)
-
-
-def _literal(value: Any) -> str:
-    """A TOML value on one line; the strings of JSON are TOML strings too."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_literal(entry)}" for key, entry in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_literal, value)) + "]"
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value, ensure_ascii=False)

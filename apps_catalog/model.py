@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -104,7 +105,28 @@ class Text:
         return {"zh": self.zh, "en": self.en}
 
 
-LABELS: Final[dict[StrEnum, Text]] = {
+class _Labels(Mapping[StrEnum, Text]):
+    """By class and value: Channel.ONLINE and Validation.ONLINE are the same string and no dict tells them apart."""
+
+    def __init__(self, *tables: Mapping[StrEnum, Text]) -> None:
+        self._texts = {(type(member), member.value): text for table in tables for member, text in table.items()}
+
+    def __getitem__(self, member: StrEnum) -> Text:
+        return self._texts[type(member), member.value]
+
+    def __iter__(self) -> Iterator[StrEnum]:
+        return (kind(value) for kind, value in self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
+_OF_VALIDATION: Final[dict[StrEnum, Text]] = {
+    Validation.ONLINE: Text("联网核验", "Checked online"),
+    Validation.OFFLINE: Text("脱机核验", "Checked offline"),
+    Validation.EITHER: Text("联网或脱机核验", "Checked online or offline"),
+}
+_OF_ALL_ELSE: Final[dict[StrEnum, Text]] = {
     Level.NATIONAL: Text("国家", "National"),
     Level.REGIONAL: Text("京津冀", "Beijing-Tianjin-Hebei"),
     Level.PROVINCE: Text("省（市）级", "Province"),
@@ -122,9 +144,6 @@ LABELS: Final[dict[StrEnum, Text]] = {
     Function.FINANCE: Text("金融支付", "Bank payment"),
     Channel.ONLINE: Text("线上", "Online"),
     Channel.OFFLINE: Text("线下", "At a place"),
-    Validation.ONLINE: Text("联网核验", "Checked online"),
-    Validation.OFFLINE: Text("脱机核验", "Checked offline"),
-    Validation.EITHER: Text("联网或脱机核验", "Checked online or offline"),
     Standing.STATED: Text("来源已写明", "Stated by the source"),
     Standing.INFERRED: Text("参照其他地区，未证实", "Seen elsewhere, not confirmed here"),
     Standing.PLANNED: Text("计划中", "Planned"),
@@ -165,6 +184,7 @@ LABELS: Final[dict[StrEnum, Text]] = {
     Category.FAMILY_PLANNING: Text("计划生育奖励扶助对象", "Recipient of family planning grants"),
     Category.HOUSING_FUND: Text("缴存住房公积金人员", "Payer into the housing fund"),
 }
+LABELS: Final[Mapping[StrEnum, Text]] = _Labels(_OF_VALIDATION, _OF_ALL_ELSE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,47 +119,38 @@ def _distinct(field: str, keys: Sequence[str]) -> None:
 
 def read_item(table: Mapping[str, Any], *, owner: str, head: Head) -> Item:
     """One item of the owner's part. Raises Fault at the first field or rule that fails."""
-    fields = Fields(table)
-    item = Item(
-        id=fields.string("id", pattern=ITEM_ID),
-        owner=owner,
-        name=fields.text("name"),
-        summary=fields.text("summary"),
-        domain=fields.string("domain"),
-        level=fields.member("level", Level),
-        areas=fields.strings("areas"),
-        holders=fields.strings("holders"),
-        carriers=fields.members("carriers", Carrier),
-        functions=fields.members("functions", Function),
-        channels=fields.members("channels", Channel),
-        validation=fields.member("validation", Validation),
-        department=fields.text("department"),
-        provider=fields.text("provider"),
-        eligibility=fields.text("eligibility"),
-        terms=fields.text("terms"),
-        standing=fields.member("standing", Standing),
-        sources=fields.strings("sources"),
-        version=fields.count("version"),
-        effective_from=fields.optional("effective_from", fields.day),
-        effective_to=fields.optional("effective_to", fields.day),
-        generations=fields.optional("generations", fields.strings) or (),
-        accessibility=fields.optional("accessibility", fields.text),
-        rule=_rule(fields.optional("rule", fields.table) or {}),
-        places=each(_place, fields.optional("places", fields.tables) or ()),
-        guide=fields.optional("guide", fields.texts) or (),
-        materials=fields.optional("materials", fields.texts) or (),
-        equipment=fields.optional("equipment", lambda key: fields.members(key, Equipment)) or (),
-        returns=_returned(fields.table("returns")) if fields.has("returns") else None,
-        change=fields.optional("change", fields.text),
-        differs=fields.optional("differs", fields.text),
-    )
-    fields.finish()
-    for rule in _RULES:
-        rule(item, head)
+    item, faults = check_item(table, owner=owner, head=head)
+    if item is None:
+        raise faults[0]
     return item
 
 
-def _rule(table: Mapping[str, Any]) -> Rule:
+def check_item(table: Mapping[str, Any], *, owner: str, head: Head) -> tuple[Item | None, list[Fault]]:
+    """The item, or None and every fault: one a field; where all fields can be read, one a rule."""
+    fields = Fields(table)
+    read, faults = {}, []
+    for key, reader in _READERS.items():
+        try:
+            read[key] = reader(fields, key)
+        except Fault as fault:
+            faults.append(fault)
+    try:
+        fields.finish()
+    except Fault as fault:
+        faults.append(fault)
+    if faults:
+        return None, faults
+    item = Item(owner=owner, **read)
+    for rule in _RULES:
+        try:
+            rule(item, head)
+        except Fault as fault:
+            faults.append(fault)
+    return (None if faults else item), faults
+
+
+def read_rule(table: Mapping[str, Any]) -> Rule:
+    """Raises Fault."""
     fields = Fields(table, "rule.")
     rule = Rule(
         age_from=fields.optional("age_from", lambda key: fields.count(key, least=0, most=MAX_AGE)),
@@ -191,6 +182,40 @@ def _returned(table: Mapping[str, Any]) -> Returned:
     returned = Returned(fields.members("data", Datum), fields.string("basis"))
     fields.finish()
     return returned
+
+
+_READERS: Mapping[str, Callable[[Fields, str], Any]] = {
+    "id": lambda fields, key: fields.string(key, pattern=ITEM_ID),
+    "name": Fields.text,
+    "summary": Fields.text,
+    "domain": Fields.string,
+    "level": lambda fields, key: fields.member(key, Level),
+    "areas": Fields.strings,
+    "holders": Fields.strings,
+    "carriers": lambda fields, key: fields.members(key, Carrier),
+    "functions": lambda fields, key: fields.members(key, Function),
+    "channels": lambda fields, key: fields.members(key, Channel),
+    "validation": lambda fields, key: fields.member(key, Validation),
+    "department": Fields.text,
+    "provider": Fields.text,
+    "eligibility": Fields.text,
+    "terms": Fields.text,
+    "standing": lambda fields, key: fields.member(key, Standing),
+    "sources": Fields.strings,
+    "version": Fields.count,
+    "effective_from": lambda fields, key: fields.optional(key, fields.day),
+    "effective_to": lambda fields, key: fields.optional(key, fields.day),
+    "generations": lambda fields, key: fields.optional(key, fields.strings) or (),
+    "accessibility": lambda fields, key: fields.optional(key, fields.text),
+    "rule": lambda fields, key: read_rule(fields.optional(key, fields.table) or {}),
+    "places": lambda fields, key: each(_place, fields.optional(key, fields.tables) or ()),
+    "guide": lambda fields, key: fields.optional(key, fields.texts) or (),
+    "materials": lambda fields, key: fields.optional(key, fields.texts) or (),
+    "equipment": lambda fields, key: fields.optional(key, lambda name: fields.members(name, Equipment)) or (),
+    "returns": lambda fields, key: _returned(fields.table(key)) if fields.has(key) else None,
+    "change": lambda fields, key: fields.optional(key, fields.text),
+    "differs": lambda fields, key: fields.optional(key, fields.text),
+}
 
 
 def _names_what_exists(item: Item, head: Head) -> None:

@@ -46,23 +46,27 @@ class SourceFile:
         return Problem(self.name, item, fault.field, fault.text, line, column, self.help.get(first, ""))
 
 
-def read_source(file: Path, field_help: Mapping[str, str]) -> SourceFile:
-    """Raises CatalogError for a file that is too large, unreadable or no TOML."""
+def read_bytes(file: Path) -> bytes:
+    """At most one byte more than a file may have. Raises CatalogError."""
     try:
         with file.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
+            return stream.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise CatalogError([Problem(file.name, "", "", f"cannot be read: {exc.strerror}")]) from exc
+
+
+def parse_source(name: str, raw: bytes, field_help: Mapping[str, str]) -> SourceFile:
+    """Raises CatalogError for a file that is too large or no TOML."""
     if len(raw) > MAX_FILE_BYTES:
         remedy = "divide the items among several files"
-        raise CatalogError([Problem(file.name, "", "", f"is larger than {MAX_FILE_BYTES} bytes", remedy=remedy)])
+        raise CatalogError([Problem(name, "", "", f"is larger than {MAX_FILE_BYTES} bytes", remedy=remedy)])
     try:
         text = raw.decode("utf-8").replace("\r\n", "\n")
-        return SourceFile(file.name, text, tomllib.loads(text), field_help)
+        return SourceFile(name, text, tomllib.loads(text), field_help)
     except UnicodeDecodeError as exc:
         before = raw[: exc.start].decode("utf-8")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise CatalogError([Problem(file.name, "", "", "is not UTF-8", line, column, _NOT_TOML)]) from exc
+        raise CatalogError([Problem(name, "", "", "is not UTF-8", line, column, _NOT_TOML)]) from exc
     except (ValueError, RecursionError) as exc:
         said = str(exc)
         place = _TOML_PLACE.search(said)
@@ -70,7 +74,7 @@ def read_source(file: Path, field_help: Mapping[str, str]) -> SourceFile:
             map(int, place.groups()) if place else (_last_line(text) if "end of document" in said else (0, 0))
         )
         told = f"is not TOML: {_TOML_PLACE.sub('', said)}"
-        raise CatalogError([Problem(file.name, "", "", told, line, column, _NOT_TOML)]) from exc
+        raise CatalogError([Problem(name, "", "", told, line, column, _NOT_TOML)]) from exc
 
 
 def _last_line(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -82,6 +82,7 @@ def what(
     category: Annotated[list[str] | None, typer.Option(help="人员类别 / student, disabled, …")] = None,
     opened: Annotated[list[str] | None, typer.Option(help="已开通的功能 / bank, transit")] = None,
     everything: Annotated[bool, typer.Option("--all", help="不能用的也列出 / the noes too")] = False,
+    agent: Annotated[str | None, typer.Option(help="问终端服务 / ask the agent at this address")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
 ) -> None:
     """我的卡在那里能办什么、为什么 / what can I do with my card there, and why.
@@ -89,36 +90,58 @@ def what(
     \b
     Example: ./onecard catalog what --from 130000 --in 110000 --on 2026-12-01 --carrier qr
     """
-    from apps_catalog import CardState, Category, Holder, Opened, Outcome, load
+    from pydantic import ValidationError
 
-    catalog = load()
-    holder = Holder(
-        card_from,
-        age=age,
-        card_state=None if state is None else CardState(state),
-        generation=generation,
-        ecard_level=ecard_level,
-        categories=frozenset(map(Category, category)) if category else None,
-        opened=frozenset(map(Opened, opened)) if opened else None,
-    )
-    answers = catalog.what(holder, region, on=on.date() if on else None, carrier=carrier, offline=offline)
+    from apps_catalog import load
+    from apps_catalog.question import CatalogQuestion
+    from cardlib.failures import FailureCode
+    from onecard_cli.office import asked_of_agent
+    from onecard_cli.output import CommandError
+
+    given = {
+        "from": card_from,
+        "in": region,
+        "on": on.date() if on else None,
+        "carrier": carrier,
+        "offline": offline,
+        "age": age,
+        "state": state,
+        "generation": generation,
+        "ecard_level": ecard_level,
+        "categories": category or None,
+        "opened": opened or None,
+    }
+    try:
+        question = CatalogQuestion.model_validate(given)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise CommandError(FailureCode.INPUT_INVALID, told) from None
+    if agent is None:
+        answer = question.answer(load())
+    else:
+        body = question.model_dump(mode="json", by_alias=True, exclude_none=True)
+        answer = asked_of_agent(agent, "POST", "/v1/catalog/what", json=body)
     if as_json:
-        print_json({"version": catalog.version, "answers": [answer.to_json() for answer in answers]})
-        return
-    signs = {Outcome.YES: "✓", Outcome.DEPENDS: "?", Outcome.NO: "✗"}
-    shown = Outcome if everything else (Outcome.YES, Outcome.DEPENDS)
-    for answer in (answer for outcome in shown for answer in answers if answer.outcome is outcome):
-        name = answer.item.name
-        print(f"{signs[answer.outcome]} {name.zh} / {name.en}  [{answer.item.id}]")
-        for reason in answer.reasons:
-            mark = "?" if reason.met is None else "+" if reason.met else "-"
-            print(f"    {mark} {reason.text.zh} / {reason.text.en}")
-    counts = Counter(answer.outcome for answer in answers)
+        print_json(answer)
+    else:
+        _print_answer(answer, everything=everything)
+
+
+def _print_answer(answer: dict[str, Any], *, everything: bool) -> None:
+    signs = {"yes": "✓", "depends": "?", "no": "✗"}
+    answers = answer["answers"]
+    for outcome in signs if everything else ("yes", "depends"):
+        for item in (item for item in answers if item["outcome"] == outcome):
+            print(f"{signs[outcome]} {item['name']['zh']} / {item['name']['en']}  [{item['id']}]")
+            for reason in item["reasons"]:
+                mark = "?" if reason["met"] is None else "+" if reason["met"] else "-"
+                print(f"    {mark} {reason['text']['zh']} / {reason['text']['en']}")
+    counts = Counter(item["outcome"] for item in answers)
     print(
-        f"✓ {counts[Outcome.YES]} 可用 / yes · ? {counts[Outcome.DEPENDS]} 视条件 / depends · "
-        f"✗ {counts[Outcome.NO]} 不可用 / no · {catalog.version}"
+        f"✓ {counts['yes']} 可用 / yes · ? {counts['depends']} 视条件 / depends · "
+        f"✗ {counts['no']} 不可用 / no · {answer['version']}"
     )
-    print(f"{catalog.notice.zh}\n{catalog.notice.en}")
+    print(f"{answer['notice']['zh']}\n{answer['notice']['en']}")
 
 
 @catalog_app.command("lint")

@@ -52,7 +52,7 @@ def review(
     """一省对草稿的意见，最后一次为准 / one province's word on a draft; its last one counts.
 
     \b
-    Example: ./onecard catalog review 2026.47.2 --region 130000 --by reviewer-1 --store versions
+    Example: ./onecard catalog review 2026.47.3 --region 130000 --by reviewer-1 --store versions
     """
     from apps_catalog.catalog import today
     from apps_catalog.versions import VersionStore
@@ -71,7 +71,7 @@ def release(
     """三地都同意后联合发布 / publish jointly once every province said yes.
 
     \b
-    Example: ./onecard catalog release 2026.47.2 --effective 2027-01-01 --store versions
+    Example: ./onecard catalog release 2026.47.3 --effective 2027-01-01 --store versions
     """
     from apps_catalog.catalog import today
     from apps_catalog.versions import VersionStore
@@ -91,7 +91,7 @@ def rollback(
     """把旧内容定为新草稿，同样要审核和发布 / draft older content again; reviewed and released like any other.
 
     \b
-    Example: ./onecard catalog rollback 2026.47.2 --as 2026.48.1 --store versions --note "Back to week 47"
+    Example: ./onecard catalog rollback 2026.47.3 --as 2026.48.1 --store versions --note "Back to week 47"
     """
     from apps_catalog.catalog import today
     from apps_catalog.versions import VersionStore
@@ -133,7 +133,7 @@ def diff(
     """两个版本有什么不同，用大白话说 / what two versions promise differently, in plain words.
 
     \b
-    Example: ./onecard catalog diff 2026.47.2 2026.48.1 --store versions
+    Example: ./onecard catalog diff 2026.47.3 2026.48.1 --store versions
     """
     from apps_catalog.diff import diff as differences
 

@@ -42,7 +42,7 @@ def province(code: str, carriers: str = '["contact", "qr"]') -> str:
             {"one": NAMED.replace(', "qr"]', "]") + 'rule = { card_states = ["lost"] }\n'},
             [Defect.UNREACHABLE],
         ),
-        ({"one": ITEM.replace("130100", "130200")}, [Defect.UNNAMED_AREA]),
+        ({"one": ITEM.replace("130100", "130102")}, [Defect.UNNAMED_AREA]),
         ({"one": NAMED + PLACE.replace("110100", "110000")}, [Defect.DEAD_PLACE]),
         ({"one": NAMED + PLACE.replace("110100", "110000").replace("05-31", "06-01")}, []),
         ({"one": NAMED + PLACE}, [Defect.UNNAMED_AREA, Defect.DEAD_PLACE]),

@@ -139,3 +139,8 @@ def test_every_value_has_a_label(kind: type[Level]) -> None:
     for member in kind:
         assert LABELS[member].zh
         assert LABELS[member].en
+
+
+def test_a_channel_is_no_way_of_checking_though_both_are_called_online() -> None:
+    assert LABELS[Channel.ONLINE].zh == "线上"
+    assert LABELS[Validation.ONLINE].zh == "联网核验"
