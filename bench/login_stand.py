@@ -1,4 +1,6 @@
-"""Two servers of their own, ours on SQLite and npm's oidc-provider in memory, with holders whose phones are at hand."""
+"""Servers of their own: ours on SQLite and on PostgreSQL, with holders whose phones are at hand, and npm's
+oidc-provider in memory and on PostgreSQL. Each that needs one has a PostgreSQL server to itself, whose time counts too.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 import httpx
@@ -33,11 +35,15 @@ from issuance.clients.service import bootstrap_client
 from issuance.database import migrate
 from issuance.sessions import runner
 from issuance.settings import Settings
+from tests.issuance import postgres
 from tests.issuance.conftest import Centre, Clock, Store, fake_script
 from tests.issuance.phone import Phone, signed_phone
+from tests.issuance.postgres import Postgres
 
 PHONES: Final = 16
 _ROLES: Final = ("operator", "terminal", "wallet")
+DATABASE: Final = "login"
+DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "64MB"}
 _UNLIMITED: Final = {f"ONECARD_ISSUANCE_LOGIN_{name}_MINUTE": "1000000" for name in ("NETWORK", "CLIENT")}
 
 
@@ -46,27 +52,60 @@ class RealClock(Clock):
         return datetime.now(UTC)
 
 
+class Cpu(NamedTuple):
+    """Seconds of processor time so far: of the provider's process, and of its database server's."""
+
+    server: float
+    database: float
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """`flow` is what its clients do."""
 
     flow: Flow
     process: subprocess.Popen[str]
+    database: Postgres | None
 
-    def cpu_s(self) -> float:
-        """Processor time of the whole process so far, as it tells itself."""
+    def cpu(self) -> Cpu:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         told: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return float(told["cpu_s"])
+        return Cpu(float(told["cpu_s"]), 0.0 if self.database is None else _cpu_s(self.database))
+
+
+class OurServer(Server):
+    flow: OurFlow
+
+
+def _cpu_s(database: Postgres) -> float:
+    """Of a PostgreSQL server with all its backends, to the nanosecond (Linux, Documentation/scheduler/sched-stats)."""
+    first = int((database.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+    children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
+    spent = [int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) for pid in (first, *children)]
+    return sum(spent) / 1e9
 
 
 @contextmanager
-def our_server() -> Iterator[tuple[Server, OurFlow]]:
-    with TemporaryDirectory(prefix="onecard-bench-") as name:
-        url, store, passphrase = f"sqlite+aiosqlite:///{name}/issuance.db", Path(name) / "keys", secrets.token_hex()
+def durable_database() -> Iterator[Postgres | None]:
+    """A PostgreSQL server with the empty database `DATABASE`; None where PostgreSQL is not installed."""
+    programs = postgres.binaries()
+    if programs is None:
+        yield None
+        return
+    with postgres.running(programs, **DURABLE) as server:
+        server.create(DATABASE)
+        yield server
+
+
+@contextmanager
+def our_server(database: Postgres | None = None) -> Iterator[OurServer]:
+    """On the database `DATABASE`, else on SQLite."""
+    with TemporaryDirectory(prefix="onecard-bench-") as folder:
+        url = f"sqlite+aiosqlite:///{folder}/issuance.db" if database is None else database.url(DATABASE)
+        store, passphrase = Path(folder) / "keys", secrets.token_hex()
         migrate(url)
         with SoftKeyService.create(store, passphrase, cost=ScryptCost(n=1 << 4)) as keys:
             phones, client = asyncio.run(_people(url, keys))
@@ -80,7 +119,7 @@ def our_server() -> Iterator[tuple[Server, OurFlow]]:
             origin = f"http://127.0.0.1:{int(process.stdout.readline())}"
             flow = OurFlow(Wire(origin), client, phones)
             try:
-                yield Server(flow, process), flow
+                yield OurServer(flow, process, database)
             finally:
                 process.stdin.close()
                 process.wait(10)
@@ -112,12 +151,13 @@ def reach(phones: list[Phone], origin: str) -> httpx.AsyncClient:
 
 
 @contextmanager
-def peer_server() -> Iterator[Server]:
-    """Raises BenchError where npm or its registry is missing."""
+def peer_server(database: Postgres | None = None) -> Iterator[Server]:
+    """On the database `DATABASE`, else in memory. Raises BenchError where npm or its registry is missing."""
     if problem := oidc_provider.problem():
         raise BenchError(problem)
-    with oidc_provider.running(is_automatic=True) as peer:
+    kept = None if database is None else oidc_provider.Kept(database.folder, "onecard", DATABASE)
+    with oidc_provider.running(is_automatic=True, kept=kept) as peer:
         body = {"redirect_uris": [BACK], "scope": SCOPE, "grant_types": ["authorization_code", "refresh_token"]}
         told = httpx.post(f"{peer.issuer}/reg", json=body).json()
         client = Registered(told["client_id"], told["client_secret"])
-        yield Server(PeerFlow(Wire(peer.issuer), client), peer.process)
+        yield Server(PeerFlow(Wire(peer.issuer), client), peer.process, database)

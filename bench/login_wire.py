@@ -43,11 +43,20 @@ class Wire:
         authorization: str = "",
     ) -> Reply:
         """A GET, or a POST of `form`. `path` may be a whole address of this server."""
-        reader, writer = await self._connection()
-        writer.write(self._request(path, cookies or {}, form, authorization))
-        reply = await _reply(reader)
-        self._free.append((reader, writer))
-        return reply
+        request = self._request(path, cookies or {}, form, authorization)
+        while True:
+            was_kept = bool(self._free)
+            reader, writer = await self._connection()
+            writer.write(request)
+            try:
+                reply = await _reply(reader)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                if not was_kept:
+                    raise
+                continue  # it was closed, idle for seconds, while this was sent
+            self._free.append((reader, writer))
+            return reply
 
     @asynccontextmanager
     async def stream(self, path: str, cookies: Mapping[str, str]) -> AsyncIterator[asyncio.StreamReader]:

@@ -2,20 +2,25 @@
 // algorithm, refresh tokens, clients that register themselves. Prints its address, then its processor time for every line
 // it is sent, and serves until its input ends.
 //
-// `node oidc_provider.mjs PACKAGE [auto]`; with `auto` everybody is logged in and agrees at once.
+// `node oidc_provider.mjs PACKAGE [auto [PG FOLDER USER DATABASE]]`; with `auto` everybody is logged in and agrees at
+// once. `PG`, the package of that name, keeps all in the database of the PostgreSQL server whose socket is in FOLDER;
+// without it everything is in the provider's own memory, and lost with it.
 
 import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:http'
 import { pathToFileURL } from 'node:url'
+import { storeOf } from './oidc_store.mjs'
 
-const [folder, auto] = process.argv.slice(2)
+const [folder, auto, pg, host, user, database] = process.argv.slice(2)
 console.info = console.warn = () => {} // its advice for production
 const { Provider } = await import(pathToFileURL(`${folder}/lib/index.js`))
+const adapter = pg && (await storeOf((await import(pathToFileURL(`${pg}/lib/index.js`))).default, { host, user, database }))
 const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
 
 const server = createServer().listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`
   const provider = new Provider(issuer, {
+    ...(adapter && { adapter }),
     jwks: { keys: [{ ...key, alg: 'ES256', use: 'sig', kid: 'peer' }] },
     cookies: { keys: ['of this process alone'] },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },

@@ -36,14 +36,30 @@ class DirectRoute:
     endpoint: Callable[[Any, Desk, Response, str | None], Awaitable[BaseModel]]
 
 
+@dataclass(frozen=True, slots=True)
+class PlainRoute:
+    """`method` at exactly `path`, for an endpoint that reads the request itself and answers every refusal itself."""
+
+    method: str
+    path: str
+    endpoint: Callable[[Request], Awaitable[Response]]
+
+
 class DirectRoutes:
     """ASGI, within the request middleware: its limits, headers, metrics and log are those of every request."""
 
-    def __init__(self, app: ASGIApp, *, routes: Iterable[DirectRoute]) -> None:
+    def __init__(self, app: ASGIApp, *, routes: Iterable[DirectRoute], plain: Iterable[PlainRoute] = ()) -> None:
         self._app = app
         self._routes = {route.path: route for route in routes}
+        self._plain = {(route.method, route.path): route for route in plain}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        plain = self._plain.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if plain is not None:
+            scope["route"] = plain
+            response = await plain.endpoint(Request(scope, receive))
+            await response(scope, receive, send)
+            return
         route = self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if route is None:
             await self._app(scope, receive, send)

@@ -64,19 +64,25 @@ class Unit:
     ) -> None:
         """`reason`, at most 256 characters, is what a person gave as one: nothing personal, whoever reads the trail
         sees it."""
-        await AuditRepository(self.session, self.services.audit_seal).add(
-            at=self.now,
-            actor=self.caller.client_id,
-            clerk=self.caller.clerk,
-            act=act,
-            subject=subject,
-            application_id=application_id,
-            region=region,
-            outcome=outcome,
-            detail=detail or {},
-            place=self.caller.office,
-            reason=reason,
+        await self.record(
+            {
+                "at": self.now,
+                "actor": self.caller.client_id,
+                "clerk": self.caller.clerk,
+                "act": act,
+                "subject": subject,
+                "application_id": application_id,
+                "region": region,
+                "outcome": outcome,
+                "detail": detail or {},
+                "place": self.caller.office,
+                "reason": reason,
+            }
         )
+
+    async def record(self, entry: dict[str, Any]) -> None:
+        """Add an entry of `audit` to the trail."""
+        await AuditRepository(self.session, self.services.audit_seal).add(**entry)
 
     @property
     def by(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from operator import not_
+from functools import cache
 from typing import Final
 
 import zxingcpp
@@ -25,13 +25,16 @@ DPI: Final = 300
 _PRINT_MM: Final = 25
 _LEVELS: Final = ("H", "Q", "M", "L")
 _DARK: Final = re.compile(rb"\x01+")
+_IS_DARK: Final = bytes(not pixel for pixel in range(256))
+_PIECE: Final = 8
+"""Modules: few enough that all their patterns are soon known."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodePicture:
-    """`rows` of modules, dark ones True, quiet zone included. `level`: of error correction, H most to L least."""
+    """`rows` of modules with the quiet zone, 1 for a dark one. `level`: of error correction, H most to L least."""
 
-    rows: tuple[tuple[bool, ...], ...]
+    rows: tuple[bytes, ...]
     level: str
 
     @property
@@ -64,8 +67,11 @@ class CodePicture:
 
     def path(self) -> str:
         """For an SVG's `d`: dark modules as runs of unit squares in a box of `size`."""
-        runs = ((y, *found.span()) for y, row in enumerate(self.rows) for found in _DARK.finditer(bytes(row)))
-        return "".join(f"M{x} {y}h{end - x}v1h-{end - x}z" for y, x, end in runs)
+        drawn = []
+        for y, row in enumerate(self.rows):
+            runs = [_runs(x, row[x : x + _PIECE]) for x in range(0, self.size, _PIECE)]
+            drawn.append("".join(runs).replace("y", str(y)))
+        return "".join(drawn)
 
     def svg(self) -> str:
         return (
@@ -90,9 +96,16 @@ def picture_of(content: bytes) -> CodePicture:
     return made
 
 
-def _modules(content: bytes, level: str) -> tuple[tuple[bool, ...], ...]:
+@cache
+def _runs(x: int, modules: bytes) -> str:
+    """Dark ones of a piece of a row that begins at `x`; its height is left as the letter y."""
+    runs = ((x + found.start(), found.end() - found.start()) for found in _DARK.finditer(modules))
+    return "".join(f"M{start} yh{length}v1h-{length}z" for start, length in runs)
+
+
+def _modules(content: bytes, level: str) -> tuple[bytes, ...]:
     code = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode, ec_level=level)
     pixels = memoryview(code.to_image(scale=1, add_quiet_zones=True))  # type: ignore[arg-type]
     height, width = pixels.shape or (0, 0)
-    flat = pixels.tobytes()
-    return tuple(tuple(map(not_, flat[at : at + width])) for at in range(0, height * width, width))
+    flat = pixels.tobytes().translate(_IS_DARK)
+    return tuple(flat[at : at + width] for at in range(0, height * width, width))

@@ -46,7 +46,7 @@ class AuditRepository:
             "region": region,
             "place": place,
             "outcome": outcome,
-            "reason": masked_text(reason),
+            "reason": reason,
             "detail": detail,
         }
         (sealed,) = self._sealed([entry])
@@ -57,6 +57,7 @@ class AuditRepository:
         await insert_all(self._session, AuditRow, self._sealed(entries))
 
     def _sealed(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        entries = [entry | {"reason": masked_text(entry["reason"])} for entry in entries]
         if self._seal is None:
             return [entry | {"seal": None} for entry in entries]
         seals = self._seal.make([stored_form(entry) for entry in entries])

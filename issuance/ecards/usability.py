@@ -54,9 +54,9 @@ def refusal(unit: Unit, ecard: EcardRow, card: CardRow) -> str:
     return judge(ecard.state, card.state, lambda: unit.rules(card.region))
 
 
-def card_refusal(card: CardRow) -> str:
-    """As `refusal`, of the card itself: nothing its holder authorised for the electronic one makes up for its loss."""
-    policy = policies()[CardState(card.state)]
+def card_refusal(card_state: str) -> str:
+    """As `refusal`, of a card itself: nothing its holder authorised for the electronic one makes up for its loss."""
+    policy = policies()[CardState(card_state)]
     return "" if policy.use == "yes" else policy.reason
 
 

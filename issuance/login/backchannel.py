@@ -26,7 +26,8 @@ from issuance.login.relying_parties import BACKCHANNEL_GRANT, hash_of
 from issuance.login.request_objects import parameters_of
 from issuance.login.seam import ACR_SCAN, AuthorizationRequest
 from issuance.login.server import Asked, LoginServer
-from issuance.login.transactions import Browser, put_transaction
+from issuance.login.transactions import Browser, clear_away, put_transaction
+from issuance.login.unit import LoginUnit
 from issuance.login.ways import UnmetAuthenticationRequirementsError, is_open
 from issuance.persons.models import PersonRow
 from issuance.unit import Unit
@@ -84,7 +85,7 @@ def read_asking(server: LoginServer, asked: Asked) -> Asking:
     )
 
 
-async def ask_holder(unit: Unit, asking: Asking, address: str) -> dict[str, Any]:
+async def ask_holder(unit: LoginUnit, asking: Asking, address: str) -> dict[str, Any]:
     """The answer to the relying party; `onecard_number` is for the screen that the holder sees there.
 
     Raises LOGIN_DENIED, LOGIN_LIMITED.
@@ -93,23 +94,22 @@ async def ask_holder(unit: Unit, asking: Asking, address: str) -> dict[str, Any]
     unit.services.login_limits.demand_ask(client_id, index.hex(), unit.now)
     auth_req_id = secrets.token_urlsafe(32)
     request = replace(asking.request, backchannel_hash=hash_of(auth_req_id))
+    await clear_away(unit)  # every time: the same statements for everybody
     transaction = await put_transaction(unit, request, Browser("", address, ""), asking.ttl)
     await lock_name(unit.session, index)  # also where nobody is named so; else all count before one is stored
     ecard_no = await _ecard_of(unit, asking.hint, index)
     is_heard = await _waiting(unit, ecard_no) < MOST_WAITING
-    unit.session.add(
-        BackchannelRow(
-            request_hash=request.backchannel_hash,
-            client_id=client_id,
-            login_id=transaction.id,
-            ecard_no=ecard_no if is_heard else None,
-            scope=" ".join(request.scopes),
-            state="waiting",
-            interval_s=INTERVAL_S,
-            expires_at=transaction.expires_at,
-        )
+    unit.later(
+        BackchannelRow,
+        request_hash=request.backchannel_hash,
+        client_id=client_id,
+        login_id=transaction.id,
+        ecard_no=ecard_no if is_heard else None,
+        scope=" ".join(request.scopes),
+        state="waiting",
+        interval_s=INTERVAL_S,
+        expires_at=transaction.expires_at,
     )
-    await unit.session.flush()
     detail = {"client": client_id, "heard": ecard_no is not None and is_heard}
     await unit.audit("login.ask", f"login:{transaction.id}", region=None, detail=detail)
     return {

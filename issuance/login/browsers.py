@@ -9,8 +9,7 @@ from fastapi import Path, Request
 
 from issuance.clerks.access import demand_own_origin
 from issuance.clerks.sessions import csrf_of
-from issuance.login.transactions import Transaction, look_up
-from issuance.login.unit import login_unit
+from issuance.login.transactions import Transaction, log_ins, seen
 from issuance.problems import ProblemError
 from issuance.services import Services
 
@@ -20,8 +19,8 @@ LoginId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 async def found(services: Services, login_id: str, secret: str) -> Transaction:
     """Raises LOGIN_CLOSED with the status of what is not there, also in another browser: begin again is the remedy."""
     try:
-        async with login_unit(services, is_reading=True) as unit:
-            return await look_up(unit, login_id, secret)
+        row, unit = await services.login_units.look(services, log_ins, login_id)
+        return seen(row, unit, login_id, secret)
     except ProblemError as error:
         raise ProblemError("LOGIN_CLOSED", error.detail, status=404) from None
 

@@ -134,7 +134,7 @@ async def _card_of(unit: Unit, identity: CardIdentity) -> CardRow:
     card = await unit.session.get(CardRow, identity.card_number)
     if card is None or card.identification_code.upper() != identity.identification_code.upper():
         raise ProblemError("LOGIN_CARD_REFUSED", "not the chip that bears this card number now")
-    reason = bearer_refusal(card, unit.now)
+    reason = bearer_refusal(card.state, card.expiry_date, unit.now)
     if reason:
         raise ProblemError("LOGIN_CARD_REFUSED", reason, subject=f"card:{card.card_number}")
     return card

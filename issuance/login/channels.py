@@ -42,7 +42,7 @@ from issuance.login.transactions import (
     look_up,
     open_transaction,
 )
-from issuance.login.unit import login_unit
+from issuance.login.unit import LoginUnit, login_unit
 from issuance.login.uses import record_use
 from issuance.persons.repository import PersonRepository
 from issuance.problems import ProblemError
@@ -168,11 +168,11 @@ def _is_over(login: Transaction, unit: Unit) -> bool:
     return login.stage == "open" and unit.now >= login.created_at + timedelta(seconds=LINK_TTL_S)
 
 
-async def _told(unit: Unit, channel: Channel, subject: Subject) -> dict[str, str]:
+async def _told(unit: LoginUnit, channel: Channel, subject: Subject) -> dict[str, str]:
     """Under the field's names. Raises ECARD_NOT_USABLE."""
     ecard = await unit.session.get_one(EcardRow, subject.ecard_no)
     demand_usable(unit, ecard, await unit.session.get_one(CardRow, subject.card_number))
-    await record_use(unit, channel.client_id, subject)
+    record_use(unit, channel.client_id, subject)
     told = {"esscNo": ecard.ecard_no}
     if not subject.claims.isdisjoint({"name", "social_security_number"}):
         person = await PersonRepository(unit.session, unit.services.sealer).data(ecard.person_id)

@@ -19,13 +19,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from cardlib.failures import FailureCode
+from issuance.direct import PlainRoute
 from issuance.login import discovery
 from issuance.login.answers import DEVICE_DONE as DEVICE_DONE_PATH
 from issuance.login.answers import response_url
 from issuance.login.backchannel import ask_holder, read_asking
 from issuance.login.devices import DEVICE_PATH, authorize_device, opened
-from issuance.login.grants import BackchannelGrant, CodeGrant, DeviceGrant, RefreshGrant
+from issuance.login.grants import BackchannelGrant, CodeGrant, DeviceGrant, RefreshGrant, spend_codes
 from issuance.login.held import end_session, introspect, take_back, user_info
+from issuance.login.live import grants_with_persons
 from issuance.login.notices import (
     BUSY,
     DEVICE_ASKS,
@@ -37,14 +39,16 @@ from issuance.login.notices import (
     notice_page,
 )
 from issuance.login.requests import push, read_request
-from issuance.login.server import Answer, Asked, LoginServer, serve
+from issuance.login.server import Answer, Asked, LoginServer, answer_of, serve
 from issuance.login.signing import TokenError
+from issuance.login.tokens import ACCESS_TYPE
 from issuance.login.transactions import Browser, begin, open_transaction
-from issuance.login.unit import login_unit
+from issuance.login.unit import LoginUnit, login_unit
 from issuance.login.ways import ways_for
 from issuance.middleware import log_unexpected
 from issuance.problems import ProblemError, code_of
-from issuance.unit import Unit, services_of
+from issuance.services import Services
+from issuance.unit import services_of
 
 router = APIRouter(include_in_schema=False)
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -104,18 +108,25 @@ async def authorize(request: Request) -> Response:
 
 
 async def _authorize(request: Request) -> Response:
-    async with login_unit(services_of(request)) as unit:
-        try:
-            parameters = await _parameters(request)
-            asked = Asked(unit.services.settings.login_issuer, parameters, method=request.method)
-            wanted = await unit.session.run_sync(lambda session: read_request(LoginServer(unit, session), asked))
-        except OAuth2Error as error:
-            return _refused(unit, error)
-        try:
-            return begin(await open_transaction(unit, wanted, Browser.of(request)), request)
-        except ProblemError as error:
-            parameters = {"error": _name_of(error), "state": wanted.state}
-            return RedirectResponse(response_url(unit, wanted.redirect_uri, parameters), HTTPStatus.SEE_OTHER)
+    services = services_of(request)
+    try:
+        parameters = await _parameters(request)
+    except OAuth2Error as error:
+        return _refused(services, error)
+    asked = Asked(services.settings.login_issuer, parameters, method=request.method)
+    return await services.login_units.run(services, partial(_opened, request, asked), lock=asked.lock)
+
+
+async def _opened(request: Request, asked: Asked, unit: LoginUnit) -> Response:
+    try:
+        wanted = await unit.session.run_sync(lambda session: read_request(LoginServer(unit, session), asked))
+    except OAuth2Error as error:
+        return _refused(unit.services, error)
+    try:
+        return begin(await open_transaction(unit, wanted, Browser.of(request)), request)
+    except ProblemError as error:
+        parameters = {"error": _name_of(error), "state": wanted.state}
+        return RedirectResponse(response_url(unit.services, wanted.redirect_uri, parameters), HTTPStatus.SEE_OTHER)
 
 
 @router.get(discovery.LOGOUT)
@@ -190,11 +201,11 @@ async def backchannel(request: Request) -> Response:
     async def answer() -> Response:
         async with login_unit(services_of(request)) as unit:
             try:
-                asked = await _asked(unit, request)
+                asked = await _asked(unit.services, request)
                 asking = await unit.session.run_sync(lambda session: read_asking(LoginServer(unit, session), asked))
                 body = await ask_holder(unit, asking, Browser.of(request).address)
             except OAuth2Error as error:
-                return _json(await serve(unit, partial(_error, error=error)))
+                return _json(_answer_of(error))
             except ProblemError as error:
                 return _failed(error)
         return JSONResponse(body, headers=_OPEN | {"Cache-Control": "no-store"})
@@ -221,14 +232,27 @@ async def userinfo(request: Request) -> Response:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not bearer:
             return Response(status_code=HTTPStatus.UNAUTHORIZED, headers=_OPEN | {"WWW-Authenticate": "Bearer"})
-        async with login_unit(services_of(request)) as unit:
-            try:
-                return JSONResponse(await user_info(unit, bearer), headers=_OPEN)
-            except TokenError:
-                headers = _OPEN | {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-                return JSONResponse({"error": "invalid_token"}, HTTPStatus.UNAUTHORIZED, headers)
+        services = services_of(request)
+        try:
+            claims = services.login_keys.decode(bearer, ACCESS_TYPE)
+        except TokenError:
+            return _token_refused()
+        told = partial(_told, claims)
+        return await services.login_units.run(services, told, ahead=grants_with_persons, key=str(claims["sid"]))
 
     return await _guarded(request, answer)
+
+
+async def _told(claims: dict[str, Any], unit: LoginUnit) -> Response:
+    try:
+        return JSONResponse(await user_info(unit, claims), headers=_OPEN)
+    except TokenError:
+        return _token_refused()
+
+
+def _token_refused() -> Response:
+    headers = _OPEN | {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    return JSONResponse({"error": "invalid_token"}, HTTPStatus.UNAUTHORIZED, headers)
 
 
 def _tokens(server: LoginServer, asked: Asked) -> Answer:
@@ -248,15 +272,22 @@ async def _protocol(request: Request, act: Callable[[LoginServer, Asked], Answer
         try:
             return act(server, asked)
         except OAuth2Error as error:
-            return _error(server, error)
+            return _answer_of(error)
 
     async def answer() -> Response:
-        async with login_unit(services_of(request)) as unit:
-            try:
-                asked = await _asked(unit, request)
-            except OAuth2Error as error:
-                return _json(await serve(unit, partial(_error, error=error)))
+        services = services_of(request)
+        try:
+            asked = await _asked(services, request)
+        except OAuth2Error as error:
+            return _json(_answer_of(error))
+
+        async def served(unit: LoginUnit) -> Response:
             return _json(await serve(unit, lambda server: acted(server, asked)))
+
+        if act is _tokens and asked.shows_code:  # what is asked most
+            return await services.login_units.run(services, served, lock=asked.lock, ahead=spend_codes, key=asked)
+        async with login_unit(services) as unit:
+            return await served(unit)
 
     return await _guarded(request, answer)
 
@@ -276,11 +307,11 @@ def _failed(error: Exception) -> Response:
     return JSONResponse({"error": name}, status, _OPEN | {"Cache-Control": "no-store"})
 
 
-async def _asked(unit: Unit, request: Request) -> Asked:
+async def _asked(services: Services, request: Request) -> Asked:
     """Raises InvalidRequestError."""
     parameters, proof = await _parameters(request), request.headers.get("Authorization", "")
     address = request.client.host if request.client is not None else ""
-    return Asked(unit.services.settings.login_issuer, parameters, proof, address=address)
+    return Asked(services.settings.login_issuer, parameters, proof, address=address)
 
 
 async def _shown(request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:
@@ -309,16 +340,15 @@ async def _parameters(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def _refused(unit: Unit, error: OAuth2Error) -> Response:
+def _refused(services: Services, error: OAuth2Error) -> Response:
     """Back to the relying party where its address is proved, else a page."""
     if not error.redirect_uri:
         return notice_page(REQUEST_WRONG, HTTPStatus.BAD_REQUEST, detail=_line(error))
-    return RedirectResponse(response_url(unit, error.redirect_uri, dict(error.get_body())), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(response_url(services, error.redirect_uri, dict(error.get_body())), HTTPStatus.SEE_OTHER)
 
 
-def _error(server: LoginServer, error: OAuth2Error) -> Answer:
-    answer: Answer = server.handle_response(*error())
-    return answer
+def _answer_of(error: OAuth2Error) -> Answer:
+    return answer_of(*error())
 
 
 def _json(answer: Answer) -> Response:
@@ -337,3 +367,11 @@ def _name_of(error: Exception) -> str:
     if code is FailureCode.LOGIN_DENIED:
         return "access_denied"
     return "server_error" if code is FailureCode.INTERNAL else "temporarily_unavailable"
+
+
+DIRECT: Final = (
+    PlainRoute("GET", discovery.AUTHORIZE, authorize),
+    PlainRoute("POST", discovery.TOKEN, token),
+    PlainRoute("GET", discovery.USER_INFO, userinfo),
+)
+"""Of every log-in."""

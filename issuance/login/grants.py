@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, get_args
 
@@ -22,31 +23,46 @@ from authlib.oauth2.rfc6749.errors import (
 from authlib.oauth2.rfc8628 import DeviceCodeGrant as AuthlibDeviceCodeGrant
 from authlib.oauth2.rfc8628.errors import AuthorizationPendingError, ExpiredTokenError, SlowDownError
 from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session
 
 from issuance.database import ROW_LOCK
+from issuance.login.live import LiveGrant, live_grant, live_grants
 from issuance.login.models import CodeRow, DeviceCodeRow, GrantRow, RefreshTokenRow
 from issuance.login.provider_models import BackchannelRow
 from issuance.login.relying_parties import BACKCHANNEL_GRANT, AuthMethod, hash_of
-from issuance.login.server import LoginServer, Party
+from issuance.login.server import Asked, LoginServer, Party
 from issuance.login.signing import base64url
-from issuance.login.tokens import TokenWriter, live_grant
+from issuance.login.subjects import AnyRow
+from issuance.login.tokens import TokenWriter
+from issuance.login.unit import LoginUnit
 
 SLOWER_S: Final = 5
 """RFC 8628, 3.5: what `slow_down` adds to the interval, for good."""
 CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _AUTH_METHODS: Final = list(get_args(AuthMethod))
-_CODE: Final = (
-    select(CodeRow, GrantRow)
+_OWN: Final = (
+    select(CodeRow.code_hash)
     .join(GrantRow, GrantRow.id == CodeRow.grant_id)
-    .where(CodeRow.code_hash == bindparam("code_hash"))
+    .where(CodeRow.code_hash.in_(bindparam("shown", expanding=True)), GrantRow.client_id == bindparam("client_id"))
 )
+_UNUSED: Final = (  # locked in one order, so that no two processes wait for each other
+    _OWN.where(CodeRow.used_at.is_(None)).order_by(CodeRow.code_hash).with_for_update(of=CodeRow, **ROW_LOCK)
+)
+_SPENT: Final = (
+    update(CodeRow)
+    .where(CodeRow.code_hash.in_(_UNUSED), CodeRow.used_at.is_(None))
+    .values(used_at=bindparam("now"))
+    .returning(CodeRow.code_hash, CodeRow.grant_id, CodeRow.redirect_uri, CodeRow.code_challenge, CodeRow.expires_at)
+    .execution_options(synchronize_session=False)
+)
+_GRANT_OF_CODE: Final = _OWN.with_only_columns(CodeRow.grant_id)
 
 
 class HeldGrant:
     """A grant as Authlib asks about what was shown for it."""
 
-    def __init__(self, grant: GrantRow, redirect_uri: str = "") -> None:
+    def __init__(self, grant: LiveGrant, redirect_uri: str = "") -> None:
         self.grant = grant
         self._redirect_uri = redirect_uri
 
@@ -66,13 +82,13 @@ class _Answering:
     server: LoginServer
     request: Any
 
-    def generate_token(self, user: GrantRow, scope: str, include_refresh_token: bool = True) -> dict[str, Any]:
+    def generate_token(self, user: LiveGrant, scope: str, include_refresh_token: bool = True) -> dict[str, Any]:
         party: Party = self.request.client
-        writer = TokenWriter(self.server.unit, self.server.session, party.row)
+        writer = TokenWriter(self.server.unit, party.row)
         is_refreshable = include_refresh_token and party.check_grant_type("refresh_token")
         return writer.answer(user, scope, is_refreshable=is_refreshable, nonce=self.nonce(user))
 
-    def nonce(self, grant: GrantRow) -> str:
+    def nonce(self, grant: LiveGrant) -> str:
         return grant.nonce
 
     def save_token(self, token: dict[str, Any]) -> None:
@@ -97,34 +113,63 @@ class CodeGrant(_Answering, grants.AuthorizationCodeGrant):  # type: ignore[misc
 
     def query_authorization_code(self, code: str, client: Party) -> HeldGrant | None:
         """Spends it: a code that was guessed with a wrong verifier is lost too."""
-        session, now = self.server.session, self.server.unit.now
-        known = session.execute(_CODE, {"code_hash": hash_of(code)}).one_or_none()
-        if known is None:
+        unit, client_id, digest = self.server.unit, client.get_client_id(), hash_of(code)
+        name = _name_of(digest)
+        spent = unit.found.pop(name, None) or _spent(unit, self.server.session, client_id, [digest]).get(name)
+        if spent is None:
+            shown = {"shown": [digest], "client_id": client_id}
+            stolen = self.server.session.execute(_GRANT_OF_CODE, shown).scalar_one_or_none()
+            if stolen is not None:
+                self.server.end_stolen(stolen)
             return None
-        row, grant = known
-        if grant.client_id != client.get_client_id():
-            return None
-        spent = (
-            update(CodeRow)
-            .where(CodeRow.code_hash == row.code_hash, CodeRow.used_at.is_(None))
-            .values(used_at=now)
-            .returning(CodeRow.code_hash)
-            .execution_options(synchronize_session=False)
-        )
-        if session.execute(spent).first() is None:
-            self.server.end_stolen(grant.id)
-            return None
-        live = live_grant(session, grant.id, grant.client_id, self.server.unit)
-        if live is None or row.expires_at <= now:
+        row, live = spent
+        if not live.is_of(client_id, unit.now) or row.expires_at <= unit.now:
             return None
         _demand_verifier(self.request.form.get("code_verifier"), row.code_challenge)
         return HeldGrant(live, row.redirect_uri)
 
-    def authenticate_user(self, authorization_code: HeldGrant) -> GrantRow:
+    def authenticate_user(self, authorization_code: HeldGrant) -> LiveGrant:
         return authorization_code.grant
 
     def delete_authorization_code(self, authorization_code: HeldGrant) -> None:
         """It is spent, and kept to know it when it comes again."""
+
+
+def _name_of(code_hash: bytes) -> str:
+    return f"code:{code_hash.hex()}"
+
+
+def _spent(
+    unit: LoginUnit, session: Session, client_id: str, shown: Sequence[bytes]
+) -> dict[str, tuple[AnyRow, LiveGrant]]:
+    """Those of the client's codes that nobody has shown before, by their names, each with its grant."""
+    rows = session.execute(_SPENT, {"shown": shown, "client_id": client_id, "now": unit.now}).all()
+    grants = live_grants(session, [row.grant_id for row in rows]) if rows else {}
+    return {_name_of(row.code_hash): (row, grants[row.grant_id]) for row in rows}
+
+
+async def spend_codes(unit: LoginUnit, requests: Sequence[Asked]) -> Mapping[str, Any]:
+    """Ahead of their exchange: the codes of clients that prove themselves and may show any."""
+
+    def spend(session: Session) -> dict[str, Any]:
+        shown = _shown(LoginServer(unit, session), requests)
+        spent = [_spent(unit, session, client_id, sorted(codes)) for client_id, codes in sorted(shown.items())]
+        return {name: one for some in spent for name, one in some.items()}
+
+    return await unit.session.run_sync(spend)
+
+
+def _shown(server: LoginServer, requests: Sequence[Asked]) -> dict[str, set[bytes]]:
+    """Hashes by client."""
+    shown: dict[str, set[bytes]] = {}
+    for asked in requests:
+        try:
+            party = server.authenticate_client(server.create_oauth2_request(asked), ())
+        except OAuth2Error:  # it is refused in its turn
+            continue
+        if party.check_grant_type(CodeGrant.GRANT_TYPE):
+            shown.setdefault(party.get_client_id(), set()).add(hash_of(asked.parameters.get("code", "")))
+    return shown
 
 
 class RefreshGrant(_Answering, grants.RefreshTokenGrant):  # type: ignore[misc]
@@ -137,7 +182,7 @@ class RefreshGrant(_Answering, grants.RefreshTokenGrant):  # type: ignore[misc]
         grant = None if row is None else live_grant(session, row.grant_id, client_id, self.server.unit)
         return None if grant is None else HeldGrant(grant)
 
-    def authenticate_user(self, refresh_token: HeldGrant) -> GrantRow:
+    def authenticate_user(self, refresh_token: HeldGrant) -> LiveGrant:
         """Spends the token. Raises InvalidGrantError, and ends the grant, where somebody has spent it before."""
         session, unit = self.server.session, self.server.unit
         spent = (
@@ -162,7 +207,7 @@ class RefreshGrant(_Answering, grants.RefreshTokenGrant):  # type: ignore[misc]
     def revoke_old_credential(self, refresh_token: HeldGrant) -> None:
         """It is spent."""
 
-    def nonce(self, grant: GrantRow) -> str:
+    def nonce(self, grant: LiveGrant) -> str:
         """OpenID Connect Core, 12.2: none in an ID token that no authorization request asked for."""
         return ""
 
@@ -170,7 +215,7 @@ class RefreshGrant(_Answering, grants.RefreshTokenGrant):  # type: ignore[misc]
 class _Polled(_Answering):
     """Of somebody who asks again and again until a log-in elsewhere is over."""
 
-    def settled(self, row: DeviceCodeRow | BackchannelRow) -> GrantRow:
+    def settled(self, row: DeviceCodeRow | BackchannelRow) -> LiveGrant:
         """`row` is locked, so that of two who ask at once one comes first. Raises OAuth2Error while there is none."""
         unit, session = self.server.unit, self.server.session
         if row.state == "used":
@@ -206,7 +251,7 @@ class DeviceGrant(_Polled, AuthlibDeviceCodeGrant):  # type: ignore[misc]
             raise InvalidGrantError("Invalid 'device_code'.")
         return DeviceCredential(row)
 
-    def validate_device_credential(self, credential: DeviceCredential) -> GrantRow:
+    def validate_device_credential(self, credential: DeviceCredential) -> LiveGrant:
         return self.settled(credential.row)
 
 

@@ -8,42 +8,43 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError, UnauthorizedClien
 
 from cardlib.identity import mask_name
 from issuance.login.holders import CardOverError, holder_of, subject_of
-from issuance.login.models import GrantRow, RefreshTokenRow, RelyingPartyRow
+from issuance.login.live import LiveGrant, live_grant
+from issuance.login.models import RefreshTokenRow
 from issuance.login.relying_parties import hash_of
 from issuance.login.server import Answer, Asked, LoginServer
 from issuance.login.signing import TokenError
-from issuance.login.tokens import ACCESS_TYPE, ID_TYPE, live_grant, revoke, subject_for
+from issuance.login.tokens import ACCESS_TYPE, ID_TYPE, revoke, subject_for
+from issuance.login.unit import LoginUnit
 from issuance.persons.repository import PersonRepository
-from issuance.unit import Unit
 
 INACTIVE: Final = {"active": False}
 
 
-async def user_info(unit: Unit, token: str) -> dict[str, Any]:
-    """Claims about the holder (OpenID Connect Core, 5.3): those the log-in was for, as far as the holder consented.
+async def user_info(unit: LoginUnit, claims: dict[str, Any]) -> dict[str, Any]:
+    """About the holder (OpenID Connect Core, 5.3), by the claims of an access token: what the log-in was for, as far as
+    the holder consented.
 
-    The name is masked unless the holder gave it whole. Raises TokenError.
+    The grant is one of `unit.found` (`grants_with_persons`). The name is masked unless the holder gave it whole.
+    Raises TokenError.
     """
-    claims = unit.services.login_keys.decode(token, ACCESS_TYPE)
-    grant = await unit.session.run_sync(lambda session: _live(unit, LoginServer(unit, session), claims))
-    if grant is None:
+    grant, sealed = unit.found.get(f"grant:{claims['sid']}", (None, b""))
+    if grant is None or not _is_live(unit, grant, claims):
         raise TokenError("the token is over")
-    party = await unit.session.get_one(RelyingPartyRow, grant.client_id)
     try:
-        person_id = await unit.session.run_sync(lambda session: holder_of(unit, session, grant))
+        person_id = holder_of(unit, grant)
     except CardOverError:
         raise TokenError("the card cannot be used") from None
     sealer, scopes = unit.services.sealer, str(claims["scope"]).split()
-    told: dict[str, Any] = {"sub": subject_for(sealer, person_id, party.sector), "acr": grant.acr}
+    told: dict[str, Any] = {"sub": subject_for(sealer, person_id, grant.sector), "acr": grant.acr}
     if {"profile", "social_security"}.isdisjoint(scopes):
         return told
-    person = await PersonRepository(unit.session, sealer).data(person_id)
+    person = PersonRepository(unit.session, sealer).opened(person_id, sealed)
     if "profile" in scopes:
         told["name"] = person.name if "name" in grant.claims else mask_name(person.name)
-    is_allowed = "social_security" in scopes and "social_security" in party.scopes
+    is_allowed = "social_security" in scopes and "social_security" in grant.party_scopes
     if is_allowed and "social_security_number" in grant.claims:
         told["social_security_number"] = person.social_security_number
-    detail = {"client": party.id, "claims": sorted(told)}
+    detail = {"client": grant.client_id, "claims": sorted(told)}
     await unit.audit("login.user-info", subject_of(grant), region=None, detail=detail)
     return told
 
@@ -102,7 +103,7 @@ def _token(asked: Asked) -> str:
     return token
 
 
-def _held(server: LoginServer, token: str, client_id: str) -> tuple[dict[str, Any], GrantRow | None]:
+def _held(server: LoginServer, token: str, client_id: str) -> tuple[dict[str, Any], LiveGrant | None]:
     """Claims of an access token, none of a refresh token, and its grant while it counts for this client."""
     row = server.session.get(RefreshTokenRow, hash_of(token))
     if row is not None:
@@ -112,14 +113,11 @@ def _held(server: LoginServer, token: str, client_id: str) -> tuple[dict[str, An
         claims = server.unit.services.login_keys.decode(token, ACCESS_TYPE)
     except TokenError:
         return {}, None
-    grant = _live(server.unit, server, claims)
-    return claims, grant if grant is not None and grant.client_id == client_id else None
+    grant = live_grant(server.session, str(claims["sid"]), client_id, server.unit)
+    return claims, grant if grant is not None and _is_live(server.unit, grant, claims) else None
 
 
-def _live(unit: Unit, server: LoginServer, claims: dict[str, Any]) -> GrantRow | None:
-    """Of an access token that is not over, of a relying party that is not suspended."""
-    if unit.now.timestamp() >= claims["exp"]:
-        return None
-    client_id = str(claims["client_id"])
-    grant = live_grant(server.session, str(claims["sid"]), client_id, unit)
-    return None if grant is None or server.query_client(client_id) is None else grant
+def _is_live(unit: LoginUnit, grant: LiveGrant, claims: dict[str, Any]) -> bool:
+    """By an access token that is not over, of a relying party that is not suspended."""
+    is_over = unit.now.timestamp() >= claims["exp"] or grant.status != "active"
+    return not is_over and grant.is_of(str(claims["client_id"]), unit.now)

@@ -23,17 +23,19 @@ from issuance.login.answers import authorization_response_url
 from issuance.login.browsers import LoginId, demand_own_page, found
 from issuance.login.items import items_of
 from issuance.login.national import page as national_page
+from issuance.login.seam import Refused, Subject
 from issuance.login.transactions import (
     LINK_RENEWED_S,
     Browser,
+    Ended,
     Stage,
     Transaction,
     cancel,
-    finished,
+    hand_out_all,
     link_address,
     link_code,
 )
-from issuance.login.unit import login_unit
+from issuance.login.unit import LoginUnit, login_unit
 from issuance.login.ways import ways_for
 from issuance.services import Services
 from issuance.unit import services_of
@@ -68,7 +70,7 @@ async def show(request: Request, login_id: LoginId) -> Response:
     services, secret = services_of(request), Browser.of(request).secret
     transaction = await found(services, login_id, secret)
     if transaction.stage not in ("open", "claimed", "over"):
-        url = await _way_back(services, transaction, secret)
+        url = await _way_back(services, transaction)
         if url:
             return RedirectResponse(url, 303)
     look = _look(request, transaction)
@@ -107,18 +109,22 @@ async def give_up(request: Request, login_id: LoginId) -> Response:
     """The page that leads back; a form may not be redirected to another site (`form-action`)."""
     services, secret = services_of(request), Browser.of(request).secret
     demand_own_page(request, secret, (await Form.of(request)).get(CSRF_FIELD))
-    transaction = await found(services, login_id, secret)
+    await found(services, login_id, secret)
     async with login_unit(services) as unit:
         await cancel(unit, login_id, secret)
-    url = await _way_back(services, transaction, secret)
+    url = await _way_back(services, await found(services, login_id, secret))
     return Look.of(request).draw("log_in_left.html", url=url)
 
 
-async def _way_back(services: Services, transaction: Transaction, secret: str) -> str:
-    """Empty when the outcome was handed out before."""
-    async with login_unit(services) as unit:
-        outcome = await finished(unit, transaction.id, secret)
+async def _way_back(services: Services, transaction: Transaction) -> str:
+    """Of one that has ended; empty when the outcome was handed out before."""
+    ended = Ended(transaction.id, transaction.request.client_id, transaction.stage)
+
+    async def answered(unit: LoginUnit) -> str:
+        outcome: Subject | Refused | None = unit.found.pop(ended.key, None)  # for the first of two who ask at once
         return "" if outcome is None else await authorization_response_url(unit, transaction, outcome)
+
+    return await services.login_units.run(services, answered, ahead=hand_out_all, key=ended)
 
 
 async def _link(services: Services, transaction: Transaction, secret: str) -> dict[str, Any]:

@@ -216,6 +216,10 @@ class RelyingPartyRepository:
     async def get(self, client_id: str) -> RelyingPartyRow | None:
         return await self._session.get(RelyingPartyRow, client_id)
 
+    async def is_active(self, client_id: str) -> bool:
+        query = select(RelyingPartyRow.status).where(RelyingPartyRow.id == client_id)
+        return await self._session.scalar(query) == "active"
+
     async def all(self) -> list[RelyingPartyRow]:
         return list(await self._session.scalars(select(RelyingPartyRow).order_by(RelyingPartyRow.id)))
 

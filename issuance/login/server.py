@@ -24,7 +24,7 @@ from issuance.login.client_keys import ClientKeyError
 from issuance.login.models import RelyingPartyRow
 from issuance.login.relying_parties import hash_of
 from issuance.login.tokens import revoke
-from issuance.unit import Unit
+from issuance.login.unit import LoginUnit
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -48,6 +48,17 @@ class Asked:
     method: str = "POST"
     address: str = ""
     """Of who asks."""
+
+    @property
+    def shows_code(self) -> bool:
+        """Whether it asks for tokens by an authorization code, and proves who asks by nothing that is spent too."""
+        given = self.parameters
+        return given.get("grant_type") == "authorization_code" and "client_assertion" not in given
+
+    @property
+    def lock(self) -> str:
+        """By the row that its code or the reference of its pushed request is of: see `LoginUnits.run`."""
+        return hash_of(self.parameters.get("code") or self.parameters.get("request_uri", "")).hex()
 
 
 class ProtocolRequest(OAuth2Request):  # type: ignore[misc]
@@ -91,7 +102,7 @@ class Party(ClientMixin):  # type: ignore[misc]
 
 
 class LoginServer(AuthorizationServer):  # type: ignore[misc]
-    def __init__(self, unit: Unit, session: Session) -> None:
+    def __init__(self, unit: LoginUnit, session: Session) -> None:
         super().__init__()
         self.unit = unit
         self.session = session
@@ -138,8 +149,12 @@ class LoginServer(AuthorizationServer):  # type: ignore[misc]
         return request if isinstance(request, ProtocolRequest) else ProtocolRequest(request)
 
     def handle_response(self, status: int, body: Any, headers: Sequence[tuple[str, str]]) -> Answer:
-        kept = {name: value for name, value in headers if name.lower() != "content-type"}
-        return Answer(status, body or None, kept | _NO_STORE)
+        return answer_of(status, body, headers)
+
+
+def answer_of(status: int, body: Any, headers: Sequence[tuple[str, str]]) -> Answer:
+    kept = {name: value for name, value in headers if name.lower() != "content-type"}
+    return Answer(status, body or None, kept | _NO_STORE)
 
 
 def _credentials(request: ProtocolRequest) -> tuple[str, str, str]:
@@ -172,7 +187,7 @@ def _unknown() -> InvalidClientError:
     return InvalidClientError(status_code=401, description="The client is not known by these credentials.")
 
 
-async def serve(unit: Unit, act: Callable[[LoginServer], Answer]) -> Answer:
+async def serve(unit: LoginUnit, act: Callable[[LoginServer], Answer]) -> Answer:
     """Run `act` where Authlib may be called."""
 
     def run(session: Session) -> tuple[Answer, list[str]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -82,8 +83,7 @@ class _ServiceAlgorithm(JWSAlgModel):
                 _rsa(key.public).verify(sig, msg, PKCS1v15(), SHA256())
             else:
                 numbers = (int.from_bytes(sig[:_RS_BYTES]), int.from_bytes(sig[_RS_BYTES:]))
-                point = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), key.public)
-                point.verify(encode_dss_signature(*numbers), msg, ECDSA(SHA256()))
+                _p256(key.public).verify(encode_dss_signature(*numbers), msg, ECDSA(SHA256()))
         except (InvalidSignature, ValueError):
             return False
         return self.name == "RS256" or len(sig) == 2 * _RS_BYTES
@@ -173,6 +173,11 @@ def _made(keys: KeyService, wanted: KeyRef) -> KeyRef:
         with suppress(KeyExistsError):  # another replica was faster
             keys.generate_pair(wanted)
         return keys.current(wanted.name, wanted.algorithm)
+
+
+@lru_cache(maxsize=64)
+def _p256(point: bytes) -> EllipticCurvePublicKey:
+    return EllipticCurvePublicKey.from_encoded_point(SECP256R1(), point)
 
 
 def _rsa(der: bytes) -> RSAPublicKey:

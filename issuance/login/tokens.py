@@ -11,16 +11,16 @@ from datetime import timedelta
 from typing import Any, Final
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from hsm.primitives import default_engine
-from issuance.cards.models import CardRow
-from issuance.ecards.models import EcardRow
 from issuance.login.holders import CardOverError, holder_of
+from issuance.login.live import LiveGrant
 from issuance.login.models import GrantRow, RefreshTokenRow, RelyingPartyRow
 from issuance.login.relying_parties import hash_of
 from issuance.login.signing import base64url
+from issuance.login.unit import LoginUnit
 from issuance.sealing import Sealer
 from issuance.unit import Unit
 
@@ -29,15 +29,6 @@ GRANT_TTL: Final = timedelta(days=30)
 ACCESS_TYPE: Final = "at+jwt"
 """RFC 9068, 2.1; an ID token is never taken for an access token, nor the other way round."""
 ID_TYPE: Final = "JWT"
-_WITH_ALL: Final = (
-    select(GrantRow, RelyingPartyRow, CardRow, EcardRow)
-    .join(RelyingPartyRow, RelyingPartyRow.id == GrantRow.client_id)
-    .join(CardRow, CardRow.card_number == GrantRow.card_number)
-    .outerjoin(EcardRow, EcardRow.ecard_no == GrantRow.ecard_no)
-    .where(GrantRow.id == bindparam("grant_id"))
-    .execution_options(populate_existing=True)
-)
-"""A grant with every row that decides about its use."""
 
 
 def subject_for(sealer: Sealer, person_id: str, sector: str) -> str:
@@ -48,12 +39,11 @@ def subject_for(sealer: Sealer, person_id: str, sector: str) -> str:
 class TokenWriter:
     """Makes what a token endpoint answers, for one grant of one relying party."""
 
-    def __init__(self, unit: Unit, session: Session, party: RelyingPartyRow) -> None:
+    def __init__(self, unit: LoginUnit, party: RelyingPartyRow) -> None:
         self._unit = unit
-        self._session = session
         self._party = party
 
-    def answer(self, grant: GrantRow, scope: str, *, is_refreshable: bool, nonce: str) -> dict[str, Any]:
+    def answer(self, grant: LiveGrant, scope: str, *, is_refreshable: bool, nonce: str) -> dict[str, Any]:
         """Also stores the refresh token. Raises InvalidGrantError when the card cannot be used any more."""
         settings, now = self._unit.services.settings, int(self._unit.now.timestamp())
         expires_in = int(ACCESS_TTL.total_seconds())
@@ -90,19 +80,18 @@ class TokenWriter:
             answer["refresh_token"] = self._refresh_token(grant)
         return answer
 
-    def _refresh_token(self, grant: GrantRow) -> str:
+    def _refresh_token(self, grant: LiveGrant) -> str:
         token = secrets.token_urlsafe(32)
-        self._session.add(RefreshTokenRow(token_hash=hash_of(token), grant_id=grant.id))
-        self._session.flush()
+        self._unit.later(RefreshTokenRow, token_hash=hash_of(token), grant_id=grant.id)
         return token
 
     def _signed(self, claims: dict[str, Any], kind: str) -> str:
         unit = self._unit
         return unit.services.login_keys.encode(claims, self._party.signing_algorithm, kind, unit.now)
 
-    def _holder(self, grant: GrantRow) -> str:
+    def _holder(self, grant: LiveGrant) -> str:
         try:
-            return holder_of(self._unit, self._session, grant)
+            return holder_of(self._unit, grant)
         except CardOverError:
             raise InvalidGrantError("The card cannot be used.") from None
 
@@ -114,17 +103,6 @@ def revoke(session: Session, grant_id: str, unit: Unit) -> None:
         .values(revoked_at=unit.now)
         .execution_options(synchronize_session=False)
     )
-
-
-def live_grant(session: Session, grant_id: str, client_id: str, unit: Unit) -> GrantRow | None:
-    """As it is now, of this client, neither revoked nor over; its card and relying party are then in the session."""
-    found = session.execute(_WITH_ALL, {"grant_id": grant_id}).one_or_none()
-    session.info["grant", grant_id] = found  # held: `get` finds them while they are
-    if found is None:
-        return None
-    grant: GrantRow = found[0]
-    is_live = grant.revoked_at is None and grant.ends_at > unit.now
-    return grant if is_live and grant.client_id == client_id else None
 
 
 def _half_hash(token: str, algorithm: str) -> str:

@@ -10,26 +10,27 @@ import hmac
 import secrets
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Literal, Self
+from typing import Final, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Request
-from sqlalchemy import exists, select, update
+from sqlalchemy import bindparam, select, update
 from starlette.responses import RedirectResponse, Response
 
 from hsm.primitives import default_engine
 from issuance.clerks.access import cookie_name
 from issuance.consents.text import plain
 from issuance.database import forget
-from issuance.ecards.models import EcardRow
 from issuance.login.denials import demand_not_denied
-from issuance.login.ministry_models import UpstreamAnswerRow
+from issuance.login.models import RelyingPartyRow
 from issuance.login.relying_parties import RelyingPartyRepository
-from issuance.login.seam import ACR_CARD, ACR_NATIONAL, ACR_SCAN, LOGIN_COOKIE, AuthorizationRequest, Refused, Subject
-from issuance.login.transaction_models import LoginApprovalRow, LoginCardProofRow, LoginClaimRow, LoginRow
+from issuance.login.seam import ACR_SCAN, LOGIN_COOKIE, AuthorizationRequest, Refused, Subject
+from issuance.login.subjects import AnyRow, subjects_of
+from issuance.login.transaction_models import LoginClaimRow, LoginRow
+from issuance.login.unit import LoginUnit
 from issuance.login.ways import is_open
 from issuance.problems import ProblemError
 from issuance.services import Services
@@ -44,17 +45,40 @@ CLAIM_TTL: Final = timedelta(minutes=2)
 APPROVAL_TTL: Final = timedelta(minutes=1)
 KEPT: Final = timedelta(days=1)
 """Afterwards only the audit log knows of a log-in."""
-AMR_SCAN: Final = ("hwk", "pin")
-"""RFC 8176: a key that stays in the phone, and the electronic card's password."""
-AMR_CARD: Final = ("sc", "pin")
-"""RFC 8176: a smart card, and the PIN that it checks itself."""
 ESSC_SCOPE: Final = "essc"
 """Of systems that speak the field's interface, which is about the number of the electronic card."""
-AMR_NATIONAL: Final[Mapping[str, tuple[str, ...]]] = {"code": ("mca",), "redirect": ()}
-"""RFC 8176: another channel than the browser, for the code. How else the platform knew the person it does not say."""
 CLAIMS_OF_SCOPE: Final = {"profile": "name", "social_security": "social_security_number", ESSC_SCOPE: "essc_no"}
 _LINK_CHARS: Final = 22
 _SECRET_CHARS: Final = 43
+_LOOK_UP: Final = (
+    select(
+        LoginRow.id,
+        LoginRow.browser_hash,
+        LoginRow.sealed_request,
+        LoginRow.number,
+        LoginRow.created_at,
+        LoginRow.expires_at,
+        LoginRow.ended_as,
+        LoginClaimRow.expires_at.label("claim_ends"),
+        (RelyingPartyRow.status == "active").label("is_served"),
+    )
+    .outerjoin(LoginClaimRow, LoginClaimRow.login_id == LoginRow.id)
+    .outerjoin(RelyingPartyRow, RelyingPartyRow.id == LoginRow.client_id)
+    .where(LoginRow.id.in_(bindparam("login_ids", expanding=True)))
+)
+_FREE: Final = (
+    select(LoginRow.id)
+    .where(LoginRow.id.in_(bindparam("login_ids", expanding=True)), LoginRow.handed_at.is_(None))
+    .with_for_update(skip_locked=True)
+)
+_HAND_OUT: Final = (
+    update(LoginRow)
+    .where(LoginRow.id.in_(_FREE), LoginRow.handed_at.is_(None))
+    .values(handed_at=bindparam("now"))
+    .returning(LoginRow.id)
+    .execution_options(synchronize_session=False)
+)
+RowT = TypeVar("RowT", bound=LoginRow | AnyRow)
 Stage = Literal["open", "claimed", "over", "approved", "refused", "wrong_number", "cancelled"]
 
 
@@ -77,7 +101,9 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """`browser` is the secret that binds it to one browser; empty where the row was read back by its hash."""
+    """`browser` is the secret that binds it to one browser; empty where the row was read back by its hash.
+    `is_served`: the relying party was active when the browser's page looked it up.
+    """
 
     id: str
     request: AuthorizationRequest
@@ -89,6 +115,7 @@ class Transaction:
     expires_at: datetime
     stage: Stage
     browser: str = field(default="", repr=False)
+    is_served: bool = False
 
     @property
     def path(self) -> str:
@@ -126,14 +153,16 @@ def claims_of(request: AuthorizationRequest) -> tuple[str, ...]:
     return tuple(claim for scope, claim in CLAIMS_OF_SCOPE.items() if scope in request.scopes)
 
 
-async def open_transaction(unit: Unit, request: AuthorizationRequest, browser: Browser) -> Transaction:
+async def open_transaction(unit: LoginUnit, request: AuthorizationRequest, browser: Browser) -> Transaction:
     """For a validated request. Raises LOGIN_DENIED, LOGIN_LIMITED."""
     unit.services.login_limits.demand_begin(request.client_id, browser.address, unit.now)
+    if unit.services.login_units.is_due(LoginRow, unit.now):
+        await clear_away(unit)
     return await put_transaction(unit, request, browser)
 
 
 async def put_transaction(
-    unit: Unit, request: AuthorizationRequest, browser: Browser, ttl: timedelta = REQUEST_TTL
+    unit: LoginUnit, request: AuthorizationRequest, browser: Browser, ttl: timedelta = REQUEST_TTL
 ) -> Transaction:
     """As `open_transaction`, where other limits have been looked at. Raises LOGIN_DENIED."""
     await demand_not_denied(unit, request.client_id, browser.address)
@@ -153,119 +182,81 @@ async def put_transaction(
         browser=browser.secret or secrets.token_urlsafe(32),
     )
     facts = {"request": request.to_json(), "name": made.name, "address": made.address, "agent": made.agent}
-    await forget(unit.session, LoginRow, LoginRow.expires_at <= unit.now - KEPT)
-    unit.session.add(
-        LoginRow(
-            id=made.id,
-            client_id=request.client_id,
-            browser_hash=hash_of_secret(made.browser),
-            sealed_request=unit.services.sealer.seal(facts, request_context(made.id)),
-            number=made.number,
-            created_at=made.created_at,
-            expires_at=made.expires_at,
-        )
+    unit.later(
+        LoginRow,
+        id=made.id,
+        client_id=request.client_id,
+        browser_hash=hash_of_secret(made.browser),
+        sealed_request=unit.services.sealer.seal(facts, request_context(made.id)),
+        number=made.number,
+        created_at=made.created_at,
+        expires_at=made.expires_at,
     )
-    await unit.session.flush()
     return made
+
+
+async def clear_away(unit: Unit) -> None:
+    await forget(unit.session, LoginRow, LoginRow.expires_at <= unit.now - KEPT)
 
 
 async def look_up(unit: Unit, login_id: str, browser: str) -> Transaction:
     """Raises NOT_FOUND, also in another browser than the one it was opened in."""
-    is_its_claim = LoginClaimRow.login_id == LoginRow.id
-    has_claim = exists().where(is_its_claim, LoginClaimRow.expires_at > unit.now)
-    query = select(LoginRow, has_claim, exists().where(is_its_claim)).where(LoginRow.id == login_id)
-    found, live, ever = (await unit.session.execute(query)).one_or_none() or (None, False, False)
-    row = _demand_browser(found, login_id, browser)
-    stage = stage_of(row.ended_as, has_claim=live, was_claimed=ever, is_over=row.expires_at <= unit.now)
-    return transaction_of(unit.services, row, stage)
+    return seen((await log_ins(unit, [login_id])).get(login_id), unit, login_id, browser)
+
+
+async def log_ins(unit: Unit, login_ids: Sequence[str]) -> dict[str, AnyRow]:
+    """What `seen` is asked about, by id."""
+    found = await unit.session.execute(_LOOK_UP, {"login_ids": sorted(set(login_ids))})
+    return {row.id: row for row in found}
+
+
+def seen(row: AnyRow | None, unit: Unit, login_id: str, browser: str) -> Transaction:
+    """As `look_up`, of one of `log_ins`."""
+    row = _demand_browser(row, login_id, browser)
+    stage = stage_of(
+        row.ended_as,
+        has_claim=row.claim_ends is not None and row.claim_ends > unit.now,
+        was_claimed=row.claim_ends is not None,
+        is_over=row.expires_at <= unit.now,
+    )
+    return transaction_of(unit.services, row, stage, is_served=bool(row.is_served))
 
 
 async def finished(unit: Unit, login_id: str, browser: str) -> Subject | Refused | None:
     """The outcome, handed out once; None while there is none, and afterwards. Raises NOT_FOUND as `look_up` does."""
-    return await hand_out(unit, await _row_of(unit, login_id, browser))
+    row = await _row_of(unit, login_id, browser)
+    return None if row.ended_as is None else await hand_out(unit, Ended(row.id, row.client_id, row.ended_as))
 
 
-async def hand_out(unit: Unit, row: LoginRow) -> Subject | Refused | None:
-    """As `finished`, where no browser waits."""
-    if row.ended_as is None or row.handed_at is not None:
-        return None
-    taken = (
-        update(LoginRow)
-        .where(LoginRow.id == row.id, LoginRow.handed_at.is_(None))
-        .values(handed_at=unit.now)
-        .returning(LoginRow.id)
-    )
-    if (await unit.session.execute(taken)).scalar_one_or_none() is None:
-        return None
-    subject = await _subject(unit, row.id) if row.ended_as == "approved" else None
-    outcome = "late" if row.ended_as == "approved" and subject is None else row.ended_as
-    detail = {"client": row.client_id, "outcome": outcome}
-    await unit.audit("login.hand-out", f"login:{row.id}", region=None, detail=detail)
-    return subject or Refused()
+class Ended(NamedTuple):
+    """A log-in with an outcome, whose browser is known or which none waits for."""
+
+    login_id: str
+    client_id: str
+    ended_as: str
+
+    @property
+    def key(self) -> str:
+        return f"login:{self.login_id}"
 
 
-async def _subject(unit: Unit, login_id: str) -> Subject | None:
-    """By the row of whichever way ended the log-in; None when its time is over."""
-    for read in (_by_scan, _by_card, _by_national):
-        found = await read(unit, login_id)
-        if found is not None:
-            return found
-    return None
+async def hand_out(unit: Unit, ended: Ended) -> Subject | Refused | None:
+    """As `finished`."""
+    return (await hand_out_all(unit, [ended])).get(ended.key)
 
 
-async def _by_scan(unit: Unit, login_id: str) -> Subject | None:
-    query = (
-        select(LoginApprovalRow, EcardRow.card_number)
-        .join(EcardRow, EcardRow.ecard_no == LoginApprovalRow.ecard_no)
-        .where(LoginApprovalRow.login_id == login_id, LoginApprovalRow.expires_at > unit.now)
-    )
-    found = (await unit.session.execute(query)).one_or_none()
-    if found is None:
-        return None
-    approval, card_number = found
-    return Subject(
-        card_number=card_number,
-        ecard_no=approval.ecard_no,
-        acr=ACR_SCAN,
-        amr=AMR_SCAN,
-        auth_time=approval.approved_at,
-        claims=frozenset(approval.claims),
-        sign_no=approval.sign_no,
-    )
-
-
-async def _by_card(unit: Unit, login_id: str) -> Subject | None:
-    proof = await unit.session.get(LoginCardProofRow, login_id)
-    if proof is None or proof.expires_at <= unit.now:
-        return None
-    return Subject(
-        card_number=proof.card_number,
-        acr=ACR_CARD,
-        amr=AMR_CARD,
-        auth_time=proof.proved_at,
-        claims=frozenset(proof.claims),
-    )
-
-
-async def _by_national(unit: Unit, login_id: str) -> Subject | None:
-    query = (
-        select(UpstreamAnswerRow, EcardRow.card_number)
-        .join(EcardRow, EcardRow.ecard_no == UpstreamAnswerRow.ecard_no)
-        .where(UpstreamAnswerRow.login_id == login_id, UpstreamAnswerRow.expires_at > unit.now)
-        .where(UpstreamAnswerRow.agreed_at.is_not(None))
-    )
-    found = (await unit.session.execute(query)).one_or_none()
-    if found is None:
-        return None
-    answer, card_number = found
-    return Subject(
-        card_number=card_number,
-        ecard_no=answer.ecard_no,
-        acr=ACR_NATIONAL,
-        amr=AMR_NATIONAL[answer.way],
-        auth_time=answer.answered_at,
-        claims=frozenset(answer.claims),
-    )
+async def hand_out_all(unit: Unit, logins: Sequence[Ended]) -> dict[str, Subject | Refused]:
+    """Those that were not handed out before, by their keys. What another process hands out is not waited for."""
+    ids = sorted({login.login_id for login in logins})
+    taken = set((await unit.session.execute(_HAND_OUT, {"login_ids": ids, "now": unit.now})).scalars())
+    new = {login.login_id: login for login in logins if login.login_id in taken}
+    approved = sorted(login.login_id for login in new.values() if login.ended_as == "approved")
+    subjects = await subjects_of(unit, approved) if approved else {}
+    for login in new.values():
+        is_late = login.ended_as == "approved" and login.login_id not in subjects
+        detail = {"client": login.client_id, "outcome": "late" if is_late else login.ended_as}
+        await unit.audit("login.hand-out", login.key, region=None, detail=detail)
+    return {login.key: subjects.get(login.login_id) or Refused() for login in new.values()}
 
 
 async def cancel(unit: Unit, login_id: str, browser: str) -> None:
@@ -342,7 +333,7 @@ def stage_of(ended_as: str | None, *, has_claim: bool, was_claimed: bool, is_ove
     return "claimed" if has_claim else "open"
 
 
-def transaction_of(services: Services, row: LoginRow, stage: Stage) -> Transaction:
+def transaction_of(services: Services, row: LoginRow | AnyRow, stage: Stage, *, is_served: bool = False) -> Transaction:
     facts = services.sealer.unseal(row.sealed_request, request_context(row.id))
     return Transaction(
         id=row.id,
@@ -354,6 +345,7 @@ def transaction_of(services: Services, row: LoginRow, stage: Stage) -> Transacti
         created_at=row.created_at,
         expires_at=row.expires_at,
         stage=stage,
+        is_served=is_served,
     )
 
 
@@ -361,7 +353,7 @@ async def _row_of(unit: Unit, login_id: str, browser: str) -> LoginRow:
     return _demand_browser(await unit.session.get(LoginRow, login_id), login_id, browser)
 
 
-def _demand_browser(row: LoginRow | None, login_id: str, browser: str) -> LoginRow:
+def _demand_browser(row: RowT | None, login_id: str, browser: str) -> RowT:
     if row is None or not browser or not hmac.compare_digest(row.browser_hash, hash_of_secret(browser)):
         raise ProblemError("NOT_FOUND", "no such log-in in this browser", subject=f"login:{login_id[:32]}")
     return row

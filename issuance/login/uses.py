@@ -6,19 +6,18 @@ import uuid
 
 from issuance.login.provider_models import LoginUseRow
 from issuance.login.seam import Subject
-from issuance.unit import Unit
+from issuance.login.unit import LoginUnit
 
 
-async def record_use(unit: Unit, client_id: str, subject: Subject) -> None:
+def record_use(unit: LoginUnit, client_id: str, subject: Subject) -> None:
     """In the unit that gives the log-in to the relying party."""
-    unit.session.add(
-        LoginUseRow(
-            use_id=uuid.uuid4().hex,
-            card_number=subject.card_number,
-            sign_no=subject.sign_no or None,
-            client_id=client_id,
-            items=sorted(subject.claims),
-            acr=subject.acr,
-            at=unit.now,
-        )
+    unit.later(
+        LoginUseRow,
+        use_id=uuid.uuid4().hex,
+        card_number=subject.card_number,
+        sign_no=subject.sign_no or None,
+        client_id=client_id,
+        items=sorted(subject.claims),
+        acr=subject.acr,
+        at=unit.now,
     )

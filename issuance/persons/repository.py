@@ -49,7 +49,11 @@ class PersonRepository:
 
     async def data(self, person_id: str) -> PersonData:
         row = await self._session.get_one(PersonRow, person_id)
-        return PersonData.model_validate(self._sealer.unseal(row.sealed, person_context(row.id)))
+        return self.opened(row.id, row.sealed)
+
+    def opened(self, person_id: str, sealed: bytes) -> PersonData:
+        """Of a row that was read already."""
+        return PersonData.model_validate(self._sealer.unseal(sealed, person_context(person_id)))
 
     async def _add(self, data: PersonData, now: datetime) -> PersonRow | None:
         person_id = uuid.uuid4().hex

@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from issuance.login.models import GrantRow
+from issuance.login import subjects
+from issuance.login.seam import ACR_NATIONAL
 from issuance.offices.service import OfficeService
 from issuance.unit import system_unit
 from onecard_cli.demo_staff import DemoClerk, make_staff
@@ -253,12 +254,8 @@ async def test_nobody_is_logged_in_with_somebody_else_s_answer(bound: Stand) -> 
 
 
 async def test_a_weaker_way_than_asked_for_is_no_log_in(bound: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = GrantRow.__init__
-
-    def weak(self: GrantRow, **values: Any) -> None:
-        whole(self, **values | {"acr": "urn:onecard:acr:national", "amr": ["mca"]})
-
-    monkeypatch.setattr(GrantRow, "__init__", weak)
+    monkeypatch.setattr(subjects, "ACR_SCAN", ACR_NATIONAL)
+    monkeypatch.setattr(subjects, "AMR_SCAN", ("mca",))
     assert "LOGIN_CLOSED" in (await bound.log_in("wang")).words
 
 
