@@ -48,6 +48,8 @@ CLERKS: dict[str, tuple[str, tuple[ClerkRole, ...]]] = {
     "jianguan": ("高监管", (_R.SUPERVISOR,)),
     "shenji": ("申审计", (_R.AUDITOR,)),
     "guanli": ("管理员", (_R.ADMINISTRATOR,)),
+    "bianmu": ("边目录", (_R.CATALOG_EDITOR,)),
+    "shenmu": ("沈目录", (_R.CATALOG_REVIEWER,)),
 }
 """Name and roles by log-in."""
 

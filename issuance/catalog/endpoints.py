@@ -7,7 +7,9 @@ import json
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response, status
+from fastapi.responses import JSONResponse
 
+from apps_catalog.question import CatalogAnswers, CatalogQuestion
 from issuance.unit import services_of
 
 router = APIRouter(prefix="/v1/catalog", tags=["catalog"])
@@ -31,7 +33,7 @@ async def what_can(
     carrier: Annotated[str | None, Query(max_length=64)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    catalog = services_of(request).catalog
+    catalog = await services_of(request).catalogs.current()
     items = catalog.what_can(region, holder_region=holder_region, domain=domain, carrier=carrier)
     body = json.dumps(catalog.to_json(items), ensure_ascii=False, separators=(",", ":")).encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -40,3 +42,13 @@ async def what_can(
     if tag in known or "*" in known:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
+
+
+@router.post(
+    "/what",
+    summary="What a holder like this can do with the card there, every item with its reasons; nothing is kept",
+    response_model=CatalogAnswers,
+)
+async def what(question: CatalogQuestion, request: Request) -> JSONResponse:
+    catalog = await services_of(request).catalogs.current(question.on)
+    return JSONResponse(question.answer(catalog))

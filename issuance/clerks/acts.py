@@ -14,6 +14,8 @@ class ClerkRole(StrEnum):
     SUPERVISOR = "supervisor"
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
+    CATALOG_EDITOR = "catalog_editor"
+    CATALOG_REVIEWER = "catalog_reviewer"
 
 
 class Act(StrEnum):
@@ -68,6 +70,11 @@ class Act(StrEnum):
     CLERK_MANAGE = "clerk.manage"
     CLERK_BIND = "clerk.bind"
     APPROVAL_READ = "approval.read"
+    CATALOG_READ = "catalog.read"
+    CATALOG_EDIT = "catalog.edit"
+    CATALOG_REVIEW = "catalog.review"
+    CATALOG_RELEASE = "catalog.release"
+    CATALOG_ROLLBACK = "catalog.rollback"
     OWN_ACCOUNT = "own.account"
 
 
@@ -147,6 +154,9 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.AUDIT_READ,
         Act.OFFICE_READ,
         Act.CLERK_READ,
+        Act.CATALOG_READ,
+        Act.CATALOG_RELEASE,
+        Act.CATALOG_ROLLBACK,
     },
     ClerkRole.AUDITOR: _EVERYONE
     | {
@@ -170,6 +180,8 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.APPROVAL_READ,
         Act.ALERT_READ,
     },
+    ClerkRole.CATALOG_EDITOR: _EVERYONE | {Act.CATALOG_READ, Act.CATALOG_EDIT},
+    ClerkRole.CATALOG_REVIEWER: _EVERYONE | {Act.CATALOG_READ, Act.CATALOG_REVIEW},
 }
 
 FOUR_EYES = frozenset({Act.CARD_CANCEL, Act.HOLDER_END, Act.STOCK_DESTROY, Act.NUMBER_CHANGE})

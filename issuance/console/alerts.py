@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from cardlib.failures import describe
 from issuance.clerks.acts import Act
 from issuance.console.acting import attempt
 from issuance.console.forms import Form, parse
@@ -16,6 +17,8 @@ from issuance.console.refusals import Refusal
 from issuance.console.words import words
 from issuance.database import MAX_ID
 from issuance.paging import PageQuery
+from issuance.publication.schemas import PartView
+from issuance.publication.views import publication_view
 from issuance.supervision.alerts import AlertService
 from issuance.supervision.schemas import Acknowledgement, AlertView
 from issuance.unit import Unit
@@ -33,16 +36,30 @@ async def find(page: Reading, asked: PageQuery, state: str = "open") -> Response
         found = await AlertService(unit).find(
             rows_of(asked), state="over" if state == "over" else None, is_open=state == "open"
         )
+        published = await _published(unit)
         now = unit.now
     known = words(page.language)["alerts"]
     return page.show(
         "alerts.html",
         rows=found.items,
+        published=[(part, _failure(part, page)) for part in published],
         state=state,
         tabs=tabs("/alerts", "state", state, [(code, known[f"state_{code}"]) for code in _SHOWN]),
         following=following("/alerts", found.next_cursor, state=state),
         now=now,
     )
+
+
+async def _published(unit: Unit) -> list[PartView]:
+    settings = unit.services.settings
+    return (await publication_view(unit.session, settings)).parts if settings.publication_path else []
+
+
+def _failure(part: PartView, page: Page) -> str:
+    if not part.failure:
+        return ""
+    failure = describe(part.failure)
+    return failure.text_zh if page.language == "zh" else failure.text_en
 
 
 @router.get("/{alert_id}")

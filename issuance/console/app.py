@@ -14,6 +14,9 @@ from issuance.console import (
     bindings,
     cards,
     cases,
+    catalog,
+    catalog_import,
+    catalog_items,
     collect,
     counter,
     dashboard,
@@ -44,7 +47,8 @@ _DOOR = (login, scan, bindings, me, locking)
 _COUNTER = (home, search, slip_pages, collect, applications, reviews, approvals, cards, counter)
 _BACK_OFFICE = (stock_acts, stock, batch_files, batches, found, exchange, offices, staff, audit)
 _WATCH = (queues, cases, dashboard, alerts, person_files)
-_PAGES = (*_DOOR, *_COUNTER, *_BACK_OFFICE, *_WATCH)
+_CATALOG = (catalog_items, catalog_import, catalog)
+_PAGES = (*_DOOR, *_COUNTER, *_BACK_OFFICE, *_WATCH, *_CATALOG)
 
 
 def install(app: FastAPI, services: Services) -> None:

@@ -22,22 +22,24 @@ _AS_TYPED: Final = frozenset({"password", "old", "again"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`values` as typed, without blanks around all but passwords; `key` makes sending it twice the same as once."""
+    """`values` as typed, without blanks around all but passwords; `key` makes sending it twice the same as once.
+    `file_names` are what the browser called the files."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    file_names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     async def of(cls, request: Request) -> Form:
         sent = await request.form()
-        values, files = {}, {}
+        values, files, names = {}, {}, {}
         for name, value in sent.items():
             if isinstance(value, UploadFile):
-                files[name] = await value.read()
+                files[name], names[name] = await value.read(), value.filename or ""
             else:
                 values[name] = value if name in _AS_TYPED else value.strip()
         await request.close()
-        return cls(values, files)
+        return cls(values, files, names)
 
     def get(self, name: str, default: str = "") -> str:
         return self.values.get(name, default)

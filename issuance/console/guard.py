@@ -42,9 +42,10 @@ def content_security_policy(agents: str) -> str:
 class ConsoleGuard:
     """Pure ASGI: security headers on every answer, and a page for what no handler turned into one."""
 
-    def __init__(self, app: ASGIApp, *, policy: str) -> None:
+    def __init__(self, app: ASGIApp, *, policy: str, may_be_kept: bool = False) -> None:
         self._app = app
         self._headers = _HEADERS | {"Content-Security-Policy": policy}
+        self._own = frozenset({"Cache-Control"} if may_be_kept else ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +59,8 @@ class ConsoleGuard:
                 has_started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
-                    headers[name] = value
+                    if name not in self._own or name not in headers:
+                        headers[name] = value
             await send(message)
 
         try:
@@ -98,12 +100,13 @@ def _next(request: Request) -> str:
     return "?" + urlencode({"next": was}) if is_page else ""
 
 
-def install(app: FastAPI, policy: str, *, failure_page: str = "failure.html") -> None:
+def install(app: FastAPI, policy: str, *, failure_page: str = "failure.html", may_be_kept: bool = False) -> None:
+    """`may_be_kept`: pages that say themselves how long they may be kept are believed; the others are for once."""
     app.state.failure_page = failure_page
     app.add_exception_handler(ProblemError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_shape)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_middleware(ConsoleGuard, policy=policy)
+    app.add_middleware(ConsoleGuard, policy=policy, may_be_kept=may_be_kept)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

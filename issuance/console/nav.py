@@ -30,6 +30,7 @@ NAV = (
     Entry("batches", "/console/batches", "print", "b", Act.PRODUCTION_READ),
     Entry("found", "/console/found", "lost", "f", Act.QUEUE_READ),
     Entry("exchange", "/console/exchange/bank", "swap", "e", Act.BANK_READ),
+    Entry("catalog", "/console/catalog", "file", "m", Act.CATALOG_READ),
     Entry("staff", "/console/staff/offices", "staff", "s", Act.OFFICE_READ),
     Entry("audit", "/console/audit", "eye", "t", Act.AUDIT_READ),
 )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
 from cardlib.failures import FailureCode, describe
@@ -64,9 +64,13 @@ class Look:
         context = self._common() | context
         code = status or (refusal.status if refusal else 200)
         response = HTMLResponse(TEMPLATES.get_template(template).render(**context), code)
+        self.remember(response)
+        return response
+
+    def remember(self, response: Response) -> None:
+        """For the next pages, the language that the address names."""
         if "lang" in self.request.query_params:
             response.set_cookie(LANGUAGE_COOKIE, self.language, max_age=_YEAR_S, samesite="strict", path="/")
-        return response
 
     def go(self, path: str, *, said: str = "") -> RedirectResponse:
         """`said`: the word, `area.key`, of what has been done; the next page shows it."""

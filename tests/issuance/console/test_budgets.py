@@ -27,6 +27,7 @@ MENU = {
     "batches": 5,
     "found": 6,
     "exchange": 5,
+    "catalog": 6,
     "staff": 8,
     "audit": 5,
 }

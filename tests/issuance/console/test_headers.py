@@ -7,7 +7,8 @@ import pytest
 from tests.issuance.conftest import Centre, refused
 from tests.issuance.console.conftest import Console, hidden_fields
 
-BESIDE = ("/console", "/progress", "/static/nowhere.css", "/static/%2e%2e/app.py", "/", "/v1/nowhere", "/healthz")
+BESIDE = ("/console", "/progress", "/catalog", "/catalog/items/none", "/static/nowhere.css", "/static/%2e%2e/app.py")
+BESIDE += ("/", "/v1/nowhere", "/healthz")
 
 
 async def test_no_answer_without_a_policy(console: Console) -> None:

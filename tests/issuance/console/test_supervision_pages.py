@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+from pathlib import Path
 from typing import Any, get_args
 from zipfile import ZipFile
 
 import pytest
 
 from cardlib.wire import SessionKind
+from issuance.app import create_app
 from issuance.applications.case_schemas import NextAction
 from issuance.console import dashboard
 from issuance.console.words import words
+from issuance.publication.tasks import publish_now
 from issuance.supervision.alerts import evaluate_alerts
 from issuance.unit import Unit
 from tests.issuance.conftest import Centre, application, both_engines, ok
@@ -213,6 +216,18 @@ async def test_an_alert_is_seen_in_the_menu_and_acknowledged(console: Console, c
     assert auditor.status == 403
     await auditor.get("/console/alerts/999")
     assert auditor.status == 404
+
+
+async def test_what_was_published_for_terminals_is_shown(console: Console, centre: Centre, tmp_path: Path) -> None:
+    old = centre.app.state.services
+    settings = old.settings.model_copy(update={"publication_path": tmp_path / "nothing"})
+    centre.old_apps.append(centre.app)
+    centre.app = create_app(settings, centre.keys, clock=centre.clock, catalog=old.catalog)
+    await publish_now(centre.app.state.services)
+    supervisor = await console.log_in("jianguan", "en")
+    await supervisor.get("/console/alerts")
+    assert "Published for terminals" in supervisor.words
+    assert "Signatures and timestamp Not found NOT_FOUND Failed – Never yet" in supervisor.words
 
 
 # -- person file ------------------------------------------------------------------------------------------------------
