@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,6 +21,12 @@ class Metrics:
         )
         self.codes = Counter(
             "onecard_issuance_codes", "Electronic card codes", ["scene", "outcome"], registry=self.registry
+        )
+        self.publications = Counter(
+            "onecard_issuance_publications", "Parts published for terminals", ["part", "outcome"], registry=self.registry
+        )
+        self.published_at = Gauge(
+            "onecard_issuance_published_at", "Unix second a part was last published", ["part"], registry=self.registry
         )
 
     def render(self) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from issuance.audit.sequencer import sequence_due
@@ -20,6 +20,7 @@ from issuance.outbox.delivery import deliver_due
 from issuance.privacy.reseal import fill_name_index, reseal_due
 from issuance.privacy.retention import forget_due
 from issuance.production.jobs import run_round
+from issuance.publication.tasks import publish_due
 from issuance.services import Services
 from issuance.stock.openings import keep_openings
 from issuance.supervision.alerts import evaluate_alerts
@@ -49,6 +50,8 @@ JOBS: tuple[Job, ...] = (
     Job("reseal", reseal_due),
     Job("forget", forget_due),
 )
+SLOW_JOBS: tuple[Job, ...] = (Job("publish", publish_due),)
+"""What may take minutes, in rounds of its own; broken off when the service stops."""
 
 
 async def run_once(services: Services, jobs: Iterable[Job] = JOBS) -> dict[str, int]:
@@ -65,23 +68,27 @@ async def run_once(services: Services, jobs: Iterable[Job] = JOBS) -> dict[str, 
 
 @asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
-    """The jobs in the background of this block; the round that runs is let end."""
+    """The jobs in the background of this block; the round that runs is let end, slow ones are not."""
     if not services.settings.tasks_pause_s:
         yield
         return
     stop = asyncio.Event()
     task = asyncio.create_task(run_forever(services, stop), name="background jobs")
+    slow = asyncio.create_task(run_forever(services, stop, SLOW_JOBS), name="slow background jobs")
     try:
         yield
     finally:
         stop.set()
+        slow.cancel()
+        with suppress(asyncio.CancelledError):
+            await slow
         await task
 
 
-async def run_forever(services: Services, stop: asyncio.Event) -> None:
+async def run_forever(services: Services, stop: asyncio.Event, jobs: Iterable[Job] = JOBS) -> None:
     """Round after round until `stop`, which ends the pause between two."""
     while not stop.is_set():
-        await run_once(services)
+        await run_once(services, jobs)
         try:
             await asyncio.wait_for(stop.wait(), services.settings.tasks_pause_s)
         except TimeoutError:

@@ -138,6 +138,7 @@ class Demo:
             demand(len(items) > 0, "the catalog is empty")
         self.sign_up(system, made.issued)
         self._codes(system, made.issued)
+        self._loss(system, agent, made.issued)
 
     def issue(
         self,
@@ -271,6 +272,29 @@ class Demo:
             again = verifier.post("/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
             step.detail = {"status": again.status_code, "code": again.json()["code"]}
             demand(again.json()["code"] == "CODE_USED", "a used code was accepted")
+
+    def _loss(self, system: Any, agent: Any, issued: dict[str, str]) -> None:
+        """The terminal answers from the block list it holds, without asking the centre."""
+        operator = system.client("operator-1")
+        chip = ask(operator, "GET", f"/v1/cards/{issued['card_number']}")["identification_code"]
+
+        def verdict_after(path: str, body: dict[str, str]) -> str:
+            async def work(channel: Any) -> Any:
+                busi_seq = await channel.password_given(DEMO_DIGITS, "loss")
+                return await channel.post(path, body | {"busi_seq": busi_seq})
+
+            _phone(system, work)
+            ask(operator, "POST", "/v1/publications", json={})
+            ask(agent, "POST", "/v1/catalog/fetch")
+            return str(ask(agent, "POST", "/v1/block-list/look", json={"kind": "card", "number": chip})["verdict"])
+
+        for name, title, path, body, expected in (
+            ("loss_refused", "挂失后终端离线拒绝 / lost: refused offline", "/loss", {"kind": "temporary"}, "blocked"),
+            ("release_accepted", "取消挂失，终端恢复接受 / found: accepted again", "/loss/release", {}, "clear"),
+        ):
+            with self._step(name, title) as step:
+                step.detail = {"verdict": verdict_after(path, body)}
+                demand(step.detail["verdict"] == expected, f"the terminal says {step.detail['verdict']}")
 
 
 def _phone(system: Any, work: Callable[[Any], Any]) -> dict[str, Any]:

@@ -92,6 +92,16 @@ class Home:
         return self.path / "transit-roots.json"
 
     @property
+    def repository(self) -> Path:
+        """What terminals fetch, see `issuance.publication`."""
+        return self.path / "repository"
+
+    @property
+    def repository_root(self) -> Path:
+        """The root a terminal begins with."""
+        return self.repository / "metadata" / "1.root.json"
+
+    @property
     def database_url(self) -> str:
         return f"sqlite+aiosqlite:///{self.path / 'issuance.sqlite3'}"
 

@@ -47,11 +47,13 @@ def up(
             bind_clerk(home, holder["card_number"])
         system.plug(0, chip.card)
         print(f"经办工作台 / console      {system.issuance_url}/console/")
+        print(f"应用目录 / catalog        {system.issuance_url}/catalog/")
         print(f"柜台页面 / counter page   {system.agent_url}/")
         print(f"终端服务 / agent API      {system.agent_url}/v1/info")
         print(f"驱动接口 / driver socket  {system.ws_url}")
         print(f"手机     / phone          {system.wallet_url}/")
         print(f"发卡服务 / issuance API   {system.issuance_url}/openapi.json")
+        print(f"发布目录 / publication    {system.issuance_url}/v1/distribution/metadata/timestamp.json")
         if system.pcscd is not None:
             for name, value in system.pcscd.env.items():
                 print(f"读卡器   / readers       export {name}={value}")

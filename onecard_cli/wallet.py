@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -112,6 +113,28 @@ def card(url: UrlOption = CENTRE_URL, client: ClientOption = CLIENT_ID, phone: P
     Example: ./onecard wallet card
     """
     print_json(at_centre(url, client, phone, lambda c: c.card()))
+
+
+@wallet_app.command("what")
+@reports_failures
+def what(
+    region: Annotated[str, typer.Option("--in", help="在哪里用，六位区划代码 / where: a division code")],
+    on: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="哪一天，默认今天 / day")] = None,
+    carrier: Annotated[str | None, typer.Option(help="contact, contactless, qr, bank_account")] = None,
+    url: UrlOption = CENTRE_URL,
+    client: ClientOption = CLIENT_ID,
+    phone: PhoneOption = "cli",
+) -> None:
+    """我的卡在那里能办什么、为什么 / what my card can do there, and why.
+
+    \b
+    Example: ./onecard wallet what --in 120000 --carrier qr
+    """
+    from urllib.parse import urlencode
+
+    asked = {"in": region, "on": on.date().isoformat() if on else None, "carrier": carrier}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    print_json(at_centre(url, client, phone, lambda c: c.get(f"/catalog?{query}")))
 
 
 @wallet_app.command("code")

@@ -13,6 +13,7 @@ from issuance.scope import RegionScoped
 
 _LIVE = text("state <> '9'")
 _TEMPORARY = text("temporary_until IS NOT NULL")
+_NOT_NORMAL = text("state <> '1'")
 _KEPT = text("state = 'kept'")
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -31,6 +32,12 @@ class CardRow(RegionScoped, Base):
         Index("ix_cards_temporary", "temporary_until", sqlite_where=_TEMPORARY, postgresql_where=_TEMPORARY),
         Index("ix_cards_region", "region", "card_number"),
         Index("ix_cards_person", "person_id"),
+        Index(
+            "ix_cards_not_normal",
+            *("state", "card_number", "identification_code"),
+            sqlite_where=_NOT_NORMAL,
+            postgresql_where=_NOT_NORMAL,
+        ),
     )
 
     card_number: Mapped[str] = mapped_column(ForeignKey("card_numbers.number"), primary_key=True)

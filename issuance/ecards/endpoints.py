@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response, status
+from fastapi import APIRouter, Path, Query, Request, Response, status
+from fastapi.responses import JSONResponse
 
+from apps_catalog.model import Carrier
+from apps_catalog.question import CatalogAnswers
 from issuance.ecards import busi_seq, passwords, signing
 from issuance.ecards.access import EcardNo, Holder, HolderCall, HolderDesk, HolderUnit, Wallet, prove
 from issuance.ecards.busi_seq import Purpose
@@ -23,6 +27,7 @@ from issuance.ecards.schemas import (
     SignedEcard,
     SigningRequest,
 )
+from issuance.ecards.what import what_can_i
 from issuance.idempotency import RequiredKey, once
 from issuance.persons.repository import PersonRepository
 from issuance.persons.schemas import PersonData
@@ -58,6 +63,21 @@ async def sign(
 @router.get(ECARD, summary="Show an electronic card to its holder: level, whether it can be used, its channels")
 async def view(ecard_no: EcardNo, call: HolderUnit) -> EcardView:
     return await HolderActs(call).view()
+
+
+@router.get(
+    f"{ECARD}/catalog",
+    summary="What the holder can do with the own card there, on that day, each answer with its reasons",
+    response_model=CatalogAnswers,
+)
+async def what(
+    ecard_no: EcardNo,
+    call: HolderUnit,
+    region: Annotated[str, Query(alias="in", pattern="^[0-9]{6}$", description="Where the card is to be used")],
+    on: Annotated[date | None, Query(description="Default today, China")] = None,
+    carrier: Annotated[Carrier | None, Query(description="How the card is shown")] = None,
+) -> JSONResponse:
+    return JSONResponse(await what_can_i(call, region, on, carrier))
 
 
 @router.post(

@@ -11,6 +11,7 @@ from issuance.database import Base, UtcDateTime
 
 _ACTIVE = text("state = 'active'")
 _LIVE = text("state IN ('asked', 'active')")
+_NOT_ACTIVE = text("state <> 'active'")
 
 
 class EcardRow(Base):
@@ -24,6 +25,7 @@ class EcardRow(Base):
     __table_args__ = (
         CheckConstraint("state IN ('active', 'suspended', 'authorised', 'locked', 'cancelled')", name="state"),
         CheckConstraint("level IN (1, 2)", name="level"),
+        Index("ix_ecards_not_active", "ecard_no", sqlite_where=_NOT_ACTIVE, postgresql_where=_NOT_ACTIVE),
     )
 
     ecard_no: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -12,14 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow
 from issuance.cards.models import FoundCardRow
+from issuance.clients.models import ClientRow
 from issuance.clock import china_date
 from issuance.outbox.models import OutboxRow
 from issuance.production.models import BatchRow, JobRow
+from issuance.publication.models import PublicationRow
 from issuance.rules import RuleBook, RuleError
 from issuance.stock.models import BlankRow, CardNumberRow, PlaceRow
 from issuance.supervision.figures import FiguresRepository, Period
 from issuance.supervision.rules import Measure
 from issuance.supervision.sources import AT_THE_BANK, AT_THE_FACTORY, Look, fixed
+from issuance.terminals.fleet_models import InvitationRow, TerminalRow
+from issuance.terminals.fleet_repository import is_silent
 
 DAYS: Final = 7
 _A = ApplicationRow
@@ -55,6 +59,10 @@ class Measures:
             Measure.FOUND_OVERDUE: self._found_overdue,
             Measure.OUTBOX_DEAD: self._outbox_dead,
             Measure.JOBS_STUCK: self._jobs_stuck,
+            Measure.PUBLICATION_MINUTES: self._publication_minutes,
+            Measure.PUBLICATION_DAYS: self._publication_days,
+            Measure.TERMINALS_SILENT: self._terminals_silent,
+            Measure.TERMINAL_CODES_AGAIN: self._terminal_codes_again,
         }
 
     async def take(self, measure: Measure) -> list[Measured]:
@@ -121,6 +129,29 @@ class Measures:
     async def _jobs_stuck(self) -> list[Measured]:
         query = select(JobRow.region, func.count()).where(JobRow.state == "stuck")
         return await self._counted(query, JobRow.region)
+
+    async def _publication_minutes(self) -> list[Measured]:
+        """Of the part that waits longest; one that never went well waits since its first round."""
+        oldest = await self._session.scalar(
+            select(func.min(func.coalesce(PublicationRow.published_at, PublicationRow.begun_at)))
+        )
+        return [] if oldest is None else [_of_region(None, (self._now - oldest).total_seconds() / 60)]
+
+    async def _publication_days(self) -> list[Measured]:
+        ends = await self._session.scalar(select(func.min(PublicationRow.valid_until)))
+        return [] if ends is None else [_of_region(None, (ends - self._now).total_seconds() / 86_400)]
+
+    async def _terminals_silent(self) -> list[Measured]:
+        query = (
+            select(TerminalRow.region, func.count())
+            .join(ClientRow, ClientRow.id == TerminalRow.client_id)
+            .where(ClientRow.status == fixed("active"), is_silent(self._now))
+        )
+        return await self._counted(query, TerminalRow.region)
+
+    async def _terminal_codes_again(self) -> list[Measured]:
+        lately = InvitationRow.again_at > self._now - timedelta(days=1)
+        return await self._counted(select(InvitationRow.region, func.count()).where(lately), InvitationRow.region)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

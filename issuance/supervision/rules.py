@@ -19,7 +19,9 @@ class Measure(StrEnum):
     """What can be measured, of every region but for `blanks`: stuck applications, hours the oldest is overdue, hours
     the oldest waits for its identity check; blanks left at every open outlet; card numbers left; per cent spoiled and
     hours that nine tenths took, both of 7 days; days the oldest batch waits for its return; found cards kept too long;
-    messages given up; production jobs that stopped.
+    messages given up; production jobs that stopped; minutes since any part of the publication last went well; days
+    until a signature of it ends that the centre cannot renew; terminals not heard of that were not switched off;
+    registration codes of the last day that a second key tried.
     """
 
     STUCK = "stuck"
@@ -33,6 +35,10 @@ class Measure(StrEnum):
     FOUND_OVERDUE = "found_overdue"
     OUTBOX_DEAD = "outbox_dead"
     JOBS_STUCK = "jobs_stuck"
+    PUBLICATION_MINUTES = "publication_minutes"
+    PUBLICATION_DAYS = "publication_days"
+    TERMINALS_SILENT = "terminals_silent"
+    TERMINAL_CODES_AGAIN = "terminal_codes_again"
 
 
 class AlertRulesError(Exception):

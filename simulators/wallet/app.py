@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from onecard_ui import mount_static
-from simulators.wallet import acts, cards, codes, family, guard, log_ins, records
+from simulators.wallet import acts, cards, codes, family, guard, log_ins, records, what
 from simulators.wallet.channel import NoLinkError, Refused
 from simulators.wallet.page import HERE, Refusal, page_of, phone_path
 from simulators.wallet.phone import PhoneFileError
@@ -22,7 +22,7 @@ def create_app(settings: WalletSettings) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.settings = settings
     guard.install(app)
-    for module in (codes, log_ins, cards, records, family, acts):
+    for module in (codes, log_ins, cards, what, records, family, acts):
         app.router.routes.extend(module.router.routes)  # see `issuance.app.create_app`
     app.add_exception_handler(NoLinkError, _on_no_link)
     app.add_exception_handler(Refused, _on_refused)

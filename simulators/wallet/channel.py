@@ -97,6 +97,13 @@ class Channel:
         found: dict[str, Any] = await self.get("")
         return found
 
+    async def catalog(self, region: str) -> dict[str, Any]:
+        """The public catalog of a region: names of domains and regions, the notice, what every item is about."""
+        found: dict[str, Any] = await self._sent(
+            self.http.build_request("GET", "/v1/catalog", params={"region": region})
+        )
+        return found
+
     async def password_given(self, password: str, purpose: str) -> str:
         """One-time proof that the holder has just given the password for this."""
         demand_digits(password)
@@ -183,6 +190,9 @@ class Channel:
         request = self.http.build_request(method, path, content=content, headers=headers)
         target = request.url.raw_path.decode("ascii")
         request.headers[PROOF_HEADER] = proof(private, sign_no, method, target, content, self.name, self.clock())
+        return await self._sent(request)
+
+    async def _sent(self, request: httpx.Request) -> Any:
         try:
             response = await self.http.send(request)
         except httpx.TransportError:

@@ -11,7 +11,7 @@ from tests.conftest import pcsc_problem
 from tests.e2e.support import onecard
 
 STEPS = ("application", "personalization", "read_back", "driver_read", "catalog", "wallet_apply")
-STEPS += ("qr_validate", "qr_replay_refused")
+STEPS += ("qr_validate", "qr_replay_refused", "loss_refused", "release_accepted")
 CHALLENGES_3_0 = 35
 
 

@@ -230,6 +230,21 @@ async def test_the_password_is_changed_and_reset(wallet: Wallet) -> None:
     assert "正式挂失" in screen.words
 
 
+async def test_what_the_card_can_do_is_told_without_typing(wallet: Wallet) -> None:
+    screen = await wallet.signed()
+    await screen.get("/what")
+    for text in ("我的卡能办什么", "人社服务", "失业保险金", "要看是否符合：失业或求职人员", "不是京津冀三地官方发布"):
+        assert text in screen.words, text
+    assert "未成年人申领社保卡 " in screen.words.partition("现在不能办")[2]
+    await screen.get("/what?in=120000&lang=en")
+    assert "Tianjin" in screen.words
+    assert "Not at present" in screen.words
+    await screen.get("/what?in=440000&lang=zh")
+    assert "REGION_UNKNOWN" in screen.words
+    await screen.get("/what?in=x")
+    assert screen.status == 404
+
+
 async def test_payment_waits_for_level_two(wallet: Wallet) -> None:
     screen = await wallet.signed()
     await screen.get("/code?scene=payment")

@@ -44,10 +44,20 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 SHOTS = Path(__file__).parents[3] / "screenshots" / "wallet"
 SIZE = {"width": 390, "height": 844}
-PAGES = ("/code", "/code?scene=transit", "/code?scene=payment", "/scan", "/card", "/consents", "/uses", "/family")
+PAGES = (
+    "/code",
+    "/code?scene=transit",
+    "/code?scene=payment",
+    "/scan",
+    "/card",
+    "/consents",
+    "/uses",
+    "/family",
+    "/what",
+)
 PAGES += ("/family/add", "/card/password", "/card/password/reset", "/do/loss_temporary", "/do/loss_formal", "/apply")
 PAGES += ("/welcome", "/nothing")
-FEW = ("/code", "/card", "/apply", "/do/loss_temporary", "/family/add")
+FEW = ("/code", "/card", "/apply", "/do/loss_temporary", "/family/add", "/what")
 LOOKS = (("zh", "normal", PAGES), ("zh", "large", PAGES), ("en", "normal", PAGES), ("en", "large", FEW))
 UNCHECKED = (("zh", "large"), ("en", "normal"))
 """Only looked at: axe-core has run over the same pages in another look."""
@@ -243,6 +253,7 @@ async def test_from_applying_to_a_revoked_consent(hand: Hand, centre: Centre, tm
         await hand.page.context.add_cookies([{"name": n, "value": v, "url": hand.origin} for n, v in cookies.items()])
         for path in pages:
             await hand.go(path)
+            await hand.page.evaluate("document.querySelector('details')?.setAttribute('open', '')")
             name = re.sub(r"\W+", "-", path).strip("-")
             await hand.look(f"{name}-{language}-{type_}", has_axe=(language, type_) not in UNCHECKED)
 

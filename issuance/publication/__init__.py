@@ -1,0 +1,1 @@
+"""What terminals fetch, published by the centre itself: block list, roots of transit codes, application catalog."""
