@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 import httpx
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -151,6 +151,13 @@ class ClientKey:
         } | _bound_claims(method, path_with_query, body, clerk, idempotency_key)
         return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims, self._key, algorithms=[ALGORITHM])
 
+    def sign(self, text: bytes) -> bytes:
+        """64 bytes, Ed25519. `text` begins with words that no assertion begins with."""
+        key = self._key.private_key
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ClientKeyError("not an Ed25519 key")
+        return key.sign(text)
+
 
 class ClientAuth(httpx.Auth):
     """Signs every request of an httpx client with the headers it carries; a retried request gets a fresh assertion."""
@@ -211,6 +218,15 @@ def verify_assertion(
         if not isinstance(said, str) or not hmac.compare_digest(said.encode(), wanted.encode()):
             raise ClientAuthError(f"assertion was made for another request ({name})")
     return AssertionClaims(assertion.issuer, nonce, expires_at + CLOCK_SKEW_S)
+
+
+def is_signed(jwk: dict[str, str], text: bytes, signature: bytes) -> bool:
+    """Whether the holder of the registered key made `signature` over `text` (`ClientKey.sign`)."""
+    try:
+        _public_key(json.dumps(jwk)).verify(signature, text)
+    except (InvalidSignature, JoseError, ValueError, TypeError):
+        return False
+    return True
 
 
 def check_public_jwk(jwk: dict[str, Any]) -> dict[str, str]:

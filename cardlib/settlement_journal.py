@@ -64,6 +64,12 @@ class Entry:
     def awaits_report(self) -> bool:
         return self.is_centres and self.outcome is not Outcome.OPEN and not self.is_reported
 
+    @property
+    def awaits_record(self) -> bool:
+        """A settlement that the terminal numbered itself."""
+        is_over = self.outcome is not Outcome.OPEN and self.pending.is_settlement
+        return is_over and not self.is_centres and not self.is_reported
+
     def lines(self) -> list[dict[str, Any]]:
         begin = {"act": "begin", "id": self.id, "at": self.begun_at, "is_centres": self.is_centres}
         found: list[dict[str, Any]] = [begin | {"pending": self.pending.to_json()}]

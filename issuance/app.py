@@ -26,6 +26,8 @@ from issuance.bank.link import BankLink, HttpBank
 from issuance.bank.receiver import BankReceiver
 from issuance.cards import endpoints as cards
 from issuance.catalog import endpoints as catalog_endpoints
+from issuance.catalog.current import Catalogs
+from issuance.catalog.site import pages as catalog_site
 from issuance.clerks import endpoints as clerks
 from issuance.clerks import staff_endpoints as staff
 from issuance.clerks.provider import LoginProvider
@@ -63,6 +65,7 @@ from issuance.login.limits import DenyList, LoginLimits
 from issuance.login.national import keys as national_keys
 from issuance.login.national.platform import NationalPlatform
 from issuance.login.signing import LoginKeys
+from issuance.login.unit import LoginUnits
 from issuance.login.watch import LoginWatch
 from issuance.metrics import Metrics
 from issuance.middleware import RequestMiddleware
@@ -78,6 +81,7 @@ from issuance.privacy.service import MAX_REVEALS_A_MINUTE
 from issuance.production import endpoints as production
 from issuance.progress import endpoints as progress
 from issuance.progress.service import MOST_A_MINUTE
+from issuance.publication import endpoints as publication
 from issuance.recognition import endpoints as recognition
 from issuance.recognition.platforms import code_platforms
 from issuance.rules import load_rules
@@ -91,6 +95,9 @@ from issuance.stock import movement_endpoints as stock_movements
 from issuance.supervision import endpoints as supervision
 from issuance.supervision.rules import alert_rules
 from issuance.tasks import running
+from issuance.terminals import endpoints as terminals
+from issuance.terminals import fleet_endpoints as fleet
+from issuance.terminals.registrations import MOST_A_MINUTE as MOST_REGISTRATIONS_A_MINUTE
 from issuance.transit_codes import endpoints as transit_codes
 from issuance.transit_codes.issuer import TransitIssuer
 from issuance.transit_codes.service import MOST_A_MINUTE as MOST_TRANSIT_AUTHORISATIONS_A_MINUTE
@@ -127,15 +134,29 @@ _DOMAINS = (
     audit,
     privacy,
     hsm_route,
+    terminals,
+    fleet,
     photos,
     newborns,
     supervision,
     person_file,
     progress,
     catalog_endpoints,
+    publication,
     operations,
 )
-_OPEN_PATHS = frozenset({"/healthz", "/v1/catalog", "/v1/progress", "/ecard/v1/bus"})
+_OPEN_PATHS = frozenset(
+    {
+        "/healthz",
+        "/v1/catalog",
+        "/v1/catalog/what",
+        "/v1/progress",
+        "/v1/terminals/registrations",
+        "/ecard/v1/bus",
+        "/v1/distribution/metadata/{name}",
+        "/v1/distribution/targets/{path}",
+    }
+)
 
 
 def create_app(
@@ -163,7 +184,7 @@ def create_app(
     app = FastAPI(title=TITLE, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     problems.install(app)
-    app.add_middleware(DirectRoutes, routes=codes.DIRECT)
+    app.add_middleware(DirectRoutes, routes=codes.DIRECT, plain=login_protocol.DIRECT)
     app.add_middleware(
         RequestMiddleware,
         metrics=services.metrics,
@@ -172,6 +193,7 @@ def create_app(
     )
     console.install(app, services)  # before the routes: a page would else be looked for in each of them
     login_page.install(app, services)
+    catalog_site.install(app, services)
     for module in _DOMAINS:
         # `include_router` would build every route again in each app, and look at each twice in every request.
         app.router.routes.extend(module.router.routes)
@@ -204,6 +226,7 @@ def create_services(
     audit_seal = AuditSeal(keys)
     one_time = one_time_store(settings, clock)
     sealer, known_clients = Sealer(keys), ClientDirectory(database)
+    packaged = load_catalog(settings.catalog_path) if catalog is None else catalog
     return Services(
         settings=settings,
         keys=keys,
@@ -212,7 +235,8 @@ def create_services(
         reveals=MinuteLimit(MAX_REVEALS_A_MINUTE),
         database=database,
         rules=load_rules(settings.rules_path),
-        catalog=load_catalog(settings.catalog_path) if catalog is None else catalog,
+        catalog=packaged,
+        catalogs=Catalogs(database, clock, packaged, settings.catalog_path),
         clock=clock,
         metrics=Metrics(),
         runners=RunnerCache(),
@@ -220,6 +244,7 @@ def create_services(
         log_ins=MinuteLimit(MAX_TRIES_A_MINUTE),
         login_provider=LoginProvider(settings.console_client_path, clock),
         progress=MinuteLimit(MOST_A_MINUTE),
+        registrations=MinuteLimit(MOST_REGISTRATIONS_A_MINUTE),
         transactions=transaction_keys(keys),
         hsm_uses=MinuteLimit(MAX_USES_A_MINUTE),
         signings=MinuteLimit(MOST_A_MINUTE_OF_ONE),
@@ -241,6 +266,7 @@ def create_services(
             MinuteLimit(settings.login_network_minute),
             MinuteLimit(settings.login_client_minute),
         ),
+        login_units=LoginUnits(),
         card_certificates=CardCertificates(settings.login_card_anchors, settings.login_card_revocations),
         login_watch=LoginWatch(database, clock),
         national=None if settings.login_national_url is None else NationalPlatform(settings, clock),

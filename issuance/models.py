@@ -14,6 +14,7 @@ from issuance.cards.models import (
     RewriteRow,
     SuccessionRow,
 )
+from issuance.catalog.models import CatalogEditRow, CatalogFileRow, CatalogReviewRow, CatalogVersionRow
 from issuance.clerks.models import ApprovalRow, ClerkRow, ClerkSessionRow, LogInTryRow
 from issuance.clients.models import ClientRow, UsedAssertionRow
 from issuance.codes.models import BusPartnerRow, EcardUseRow
@@ -46,6 +47,7 @@ from issuance.photos.models import PhotoRow
 from issuance.privacy.models import PrivacyJobRow
 from issuance.production.models import BatchRow, EntryRow, FileRow, JobRow, LineRow, PartRow, RejectRow
 from issuance.progress.models import ProgressTryRow
+from issuance.publication.models import PublicationRow
 from issuance.reviews.models import ReviewRow
 from issuance.sessions.models import CardSessionRow, ExchangeRow
 from issuance.stock.models import (
@@ -60,6 +62,8 @@ from issuance.stock.models import (
     TransferRow,
 )
 from issuance.supervision.models import AlertEventRow, AlertRoundRow, AlertRow
+from issuance.terminals.fleet_models import DiagnosisRow, InvitationRow, TerminalRow, TerminalStateRow
+from issuance.terminals.models import CardUseRow, TakingRow, TerminalJournalRow, TerminalRecordRow
 
 __all__ = [
     "AccountRow",
@@ -80,6 +84,11 @@ __all__ = [
     "CardNumberRow",
     "CardRow",
     "CardSessionRow",
+    "CardUseRow",
+    "CatalogEditRow",
+    "CatalogFileRow",
+    "CatalogReviewRow",
+    "CatalogVersionRow",
     "ClerkRow",
     "ClerkSessionRow",
     "ClientRow",
@@ -90,6 +99,7 @@ __all__ = [
     "DebitOrderRow",
     "DenialRow",
     "DeviceCodeRow",
+    "DiagnosisRow",
     "DifferenceRow",
     "EcardRow",
     "EcardUseRow",
@@ -100,6 +110,7 @@ __all__ = [
     "FoundCardRow",
     "GrantRow",
     "HeadRow",
+    "InvitationRow",
     "JobRow",
     "KeptAnswerRow",
     "LeafRow",
@@ -130,6 +141,7 @@ __all__ = [
     "PlaceRow",
     "PrivacyJobRow",
     "ProgressTryRow",
+    "PublicationRow",
     "PushedRequestRow",
     "ReconciliationRow",
     "RefreshTokenRow",
@@ -140,6 +152,11 @@ __all__ = [
     "ReviewRow",
     "RewriteRow",
     "SuccessionRow",
+    "TakingRow",
+    "TerminalJournalRow",
+    "TerminalRecordRow",
+    "TerminalRow",
+    "TerminalStateRow",
     "TransferRow",
     "UpstreamAnswerRow",
     "UpstreamCodeRow",

@@ -30,7 +30,7 @@ async def healthz(request: Request) -> Health:
     await services.database.ping()
     services.keys.current(PERSON_SEAL.name, PERSON_SEAL.algorithm)
     await services.one_time.ping()
-    return Health(status="ok", catalog=services.catalog.version)
+    return Health(status="ok", catalog=(await services.catalogs.current()).version)
 
 
 @router.get(

@@ -100,7 +100,7 @@ def region_range(prefix: str) -> tuple[str, str]:
     return prefix.ljust(6, "0"), prefix.ljust(6, "9")
 
 
-def set_scope(session: AsyncSession, scope: Scope | None) -> None:
+def set_scope(session: AsyncSession | Session, scope: Scope | None) -> None:
     session.info[_SCOPE] = scope
 
 

@@ -20,6 +20,7 @@ from issuance.settings import Settings
 if TYPE_CHECKING:
     from apps_catalog.catalog import Catalog
     from issuance.bank.link import BankLink
+    from issuance.catalog.current import Catalogs
     from issuance.clerks.provider import LoginProvider
     from issuance.clients.directory import ClientDirectory
     from issuance.clients.tokens import AccessTokens
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from issuance.login.limits import LoginLimits
     from issuance.login.national.platform import NationalPlatform
     from issuance.login.signing import LoginKeys
+    from issuance.login.unit import LoginUnits
     from issuance.login.watch import LoginWatch
     from issuance.one_time import OneTimeStore
     from issuance.outbox.delivery import Receiver
@@ -52,6 +54,7 @@ class Services:
     database: Database
     rules: RuleBook
     catalog: Catalog
+    catalogs: Catalogs
     clock: Clock
     metrics: Metrics
     runners: RunnerCache
@@ -59,6 +62,7 @@ class Services:
     log_ins: MinuteLimit
     login_provider: LoginProvider
     progress: MinuteLimit
+    registrations: MinuteLimit
     transactions: TransactionKeys
     hsm_uses: MinuteLimit
     signings: MinuteLimit
@@ -76,6 +80,7 @@ class Services:
     transit_authorisations: MinuteLimit
     login_keys: LoginKeys
     login_limits: LoginLimits
+    login_units: LoginUnits
     card_certificates: CardCertificates
     login_watch: LoginWatch
     national: NationalPlatform | None

@@ -31,7 +31,10 @@ class Settings(BaseSettings):
     `code_platforms`: addresses of platforms whose codes are recognised, by family of codes (docs/recognition.md), asked
     with the client key file `code_platforms_key_path` within `code_platforms_timeout_s`.
     `transit_certificate_path`: issuer certificate that transit authorisations are given under (docs/transit-code.md);
-    `transit_platform`: 发码平台编号 in them, four bytes in hex.
+    `transit_platform`: 发码平台编号 in them, four bytes in hex; `transit_anchors_path`: roots of transit codes that gates
+    are to trust.
+    `publication_path`: repository that terminals fetch from (docs/publication.md), shared by all replicas; every
+    `publication_delta_s` seconds what changed is published, every `publication_full_h` hours a whole block list.
     `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.
     `login_denied`: networks, addresses and ids of relying parties that nobody logs in from or to;
     `login_network_minute`, `login_client_minute`: log-ins a minute that one network, one relying party may begin.
@@ -90,6 +93,10 @@ class Settings(BaseSettings):
     code_platforms_key_path: Path | None = None
     code_platforms_timeout_s: float = Field(default=2.0, gt=0, le=30)
     transit_certificate_path: Path | None = None
+    transit_anchors_path: Path | None = None
+    publication_path: Path | None = None
+    publication_delta_s: int = Field(default=300, ge=1)
+    publication_full_h: int = Field(default=24, ge=1)
     login_issuer: str = Field(
         default="http://127.0.0.1:8400",
         pattern=r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)$",

@@ -17,6 +17,7 @@ from issuance.ecards.models import EcardRow
 from issuance.photos.models import PhotoRow
 from issuance.production.models import LineRow
 from issuance.scope import in_regions
+from issuance.terminals.models import CardUseRow
 
 LIMITS: Final[dict[str, int]] = {
     "cards": 50,
@@ -93,6 +94,10 @@ class FileRepository:
     async def used_codes(self, ecards: Sequence[str]) -> list[EcardUseRow]:
         query = select(EcardUseRow).where(EcardUseRow.ecard_no.in_(ecards))
         return await self._some(query.order_by(EcardUseRow.at.desc()), "uses", ecards)
+
+    async def terminal_uses(self, cards: Sequence[str]) -> list[CardUseRow]:
+        query = select(CardUseRow).where(CardUseRow.card_number.in_(cards))
+        return await self._some(query.order_by(CardUseRow.at.desc()), "uses", cards)
 
     async def route_uses(self, chips: Sequence[str]) -> list[AuditRow]:
         """What terminals did with these chips; the trail is where that is kept."""

@@ -131,9 +131,9 @@ class FileFound(Message):
 
 
 class FileUse(Message):
-    """用卡轨迹: a code that was taken, or what a terminal did with the card over the security-module route."""
+    """用卡轨迹: a code that was taken, or what a terminal did, over the security-module route or by itself."""
 
-    way: str = Field(description="`code` or `hsm`")
+    way: str = Field(description="`code`, `hsm` or `terminal`")
     act: str
     by: str
     at: datetime

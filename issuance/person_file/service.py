@@ -37,6 +37,7 @@ from issuance.persons.service import masked
 from issuance.photos.models import PhotoRow
 from issuance.privacy.masks import mask
 from issuance.problems import ProblemError
+from issuance.terminals.models import CardUseRow
 from issuance.unit import Unit
 
 _LOSSES: Final = frozenset({"lose", "lose_temporarily"})
@@ -109,6 +110,7 @@ class PersonFileService:
         uses = [_code_use(row, by_ecard[row.ecard_no]) for row in codes]
         routes = await self._rows.route_uses(list(by_chip))
         uses += [_route_use(row, by_chip[row.subject.partition(":")[2]]) for row in routes]
+        uses += [_terminal_use(row) for row in await self._rows.terminal_uses(list(by_chip.values()))]
         return self._kept("uses", sorted(uses, key=lambda use: use.at, reverse=True))
 
     async def _documents(self, person_id: str, person: PersonData) -> list[FileDocument]:
@@ -267,6 +269,10 @@ def _code_use(row: EcardUseRow, card_number: str) -> FileUse:
 
 def _route_use(row: AuditRow, card_number: str) -> FileUse:
     return FileUse(way="hsm", act=row.act, by=row.actor, at=row.at, card_number=card_number, outcome=row.outcome)
+
+
+def _terminal_use(row: CardUseRow) -> FileUse:
+    return FileUse(way="terminal", act=row.act, by=row.client_id, at=row.at, card_number=row.card_number, outcome="ok")
 
 
 def _photo(row: PhotoRow) -> FileDocument:

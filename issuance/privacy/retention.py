@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_, update
 
 from issuance.applications.models import ApplicationRow
 from issuance.applications.service import items_context
@@ -32,6 +32,7 @@ from issuance.privacy.models import PrivacyJobRow
 from issuance.problems import ProblemError
 from issuance.production.models import BatchRow, FileRow, PartRow
 from issuance.scope import region_prefix
+from issuance.terminals.models import CardUseRow, TerminalRecordRow
 from issuance.unit import Unit, system_unit
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Retention(BaseModel):
     ended_application: int = Field(ge=1)
     production_file: int = Field(ge=1)
     ended_consent: int = Field(ge=1)
+    terminal_record: int = Field(ge=1)
+    card_use: int = Field(ge=1)
     ended_person: int = Field(ge=1)
 
 
@@ -187,6 +190,29 @@ async def _consents(unit: Unit) -> int:
     return len(due)
 
 
+async def _terminal_records(unit: Unit) -> int:
+    query = select(TerminalRecordRow.journal_id, TerminalRecordRow.sequence).where(TerminalRecordRow.body.is_not(None))
+    region = func.coalesce(TerminalRecordRow.region, "")
+    due = await _due(unit, query, region, TerminalRecordRow.received_at, "terminal_record")
+    key = tuple_(TerminalRecordRow.journal_id, TerminalRecordRow.sequence)
+    await unit.session.execute(update(TerminalRecordRow).where(key.in_(due)).values(body=None))
+    return await _forgotten(unit, "terminal.forget_records", len(due))
+
+
+async def _card_uses(unit: Unit) -> int:
+    query = select(CardUseRow.journal_id, CardUseRow.sequence)
+    due = await _due(unit, query, CardUseRow.region, CardUseRow.at, "card_use")
+    await unit.session.execute(delete(CardUseRow).where(tuple_(CardUseRow.journal_id, CardUseRow.sequence).in_(due)))
+    return await _forgotten(unit, "terminal.forget_uses", len(due))
+
+
+async def _forgotten(unit: Unit, act: str, count: int) -> int:
+    """One entry for many rows."""
+    if count:
+        await unit.audit(act, "terminals", region=None, detail={"count": count})
+    return count
+
+
 async def _persons(unit: Unit) -> int:
     live = exists().where(CardRow.person_id == PersonEndRow.person_id, CardRow.state != CANCELLED)
     open_ = exists().where(ApplicationRow.person_id == PersonEndRow.person_id, ApplicationRow.state.not_in(CLOSED))
@@ -206,8 +232,8 @@ async def _persons(unit: Unit) -> int:
     return len(due)
 
 
-async def _due(unit: Unit, query: Any, region: Any, since: Any, kind: str) -> list[tuple[str, str]]:
-    """Rows (id, region) older than their region's rule."""
+async def _due(unit: Unit, query: Any, region: Any, since: Any, kind: str) -> list[tuple[str, Any]]:
+    """Rows (id and what else is asked for) older than their region's rule."""
     places = ("", *_regions())
     late = [and_(_governed(region, place), since < _limit(unit.now, place, kind)) for place in places]
     found = await unit.session.execute(query.where(or_(*late)).limit(CHUNK))
@@ -236,5 +262,7 @@ STEPS: Final[Mapping[str, Callable[[Unit], Awaitable[int]]]] = {
     "ended_application": _applications,
     "production_file": _files,
     "ended_consent": _consents,
+    "terminal_record": _terminal_records,
+    "card_use": _card_uses,
     "ended_person": _persons,
 }

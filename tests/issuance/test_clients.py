@@ -33,7 +33,16 @@ def _filled(path: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda name: known.get(name[1], "0" * 32), path)
 
 
-OPEN = {"/healthz", "/v1/catalog", "/v1/progress", "/ecard/v1/bus"}
+OPEN = {
+    "/healthz",
+    "/v1/catalog",
+    "/v1/catalog/what",
+    "/v1/distribution/metadata/{name}",
+    "/v1/distribution/targets/{path}",
+    "/v1/progress",
+    "/v1/terminals/registrations",
+    "/ecard/v1/bus",
+}
 STAFF = "/v1/staff/"
 
 
@@ -63,6 +72,7 @@ AT_THE_COUNTER = {
     "GET /v1/cards/{card_number}/history",
     "GET /v1/found-cards",
     "GET /v1/hsm/debits",
+    "GET /v1/terminals/{client_id}/reconciliation",
     "GET /v1/newborns/{newborn_id}",
     "GET /v1/photos/{photo_id}",
     "GET /v1/photos/{photo_id}/image",
@@ -97,6 +107,9 @@ WITH_A_CARD = {
     "POST /v1/hsm/debits",
     "POST /v1/hsm/debits/{number}/outcome",
     "POST /v1/hsm/pin-commands",
+    "POST /v1/terminals/diagnoses",
+    "POST /v1/terminals/heartbeats",
+    "POST /v1/terminals/records",
 }
 ROLES_OF = {
     **{key: {"operator", "terminal"} for key in AT_THE_COUNTER},
@@ -109,6 +122,7 @@ ROLES_OF = {
     "GET /v1/consent-requests/{consent_id}": {"verifier"},
     "POST /v1/consents/{consent_id}/data": {"verifier"},
     "POST /ecard/v1/qrcode/valid": {"verifier"},
+    "GET /v1/distribution/targets/blocklist/{name}": {"operator", "terminal", "verifier"},
 }
 """Who may call what; operators alone where nothing is said."""
 

@@ -26,6 +26,12 @@ UNLIMITED = {
     "GET /v1/audit/consistency",
     "POST /v1/token",  # of verifiers, who are not limited
     "GET /v1/catalog",
+    "POST /v1/catalog/what",
+    "GET /v1/distribution/metadata/{name}",  # one repository for all regions
+    "GET /v1/distribution/targets/{path}",
+    "GET /v1/distribution/targets/blocklist/{name}",
+    "GET /v1/publications",
+    "POST /v1/publications",
     "GET /metrics",  # counts without region
     "POST /v1/ecard-codes/validate",  # a card is honoured outside its province
     "POST /ecard/v1/qrcode/valid",
@@ -41,6 +47,10 @@ UNLIMITED = {
     "POST /v1/hsm/authentications",  # to read; to write is refused, see test_hsm_route
     "POST /v1/hsm/debits",
     "POST /v1/hsm/debits/{number}/outcome",  # of the caller's own orders
+    "POST /v1/terminals/records",  # of the caller's own journal
+    "POST /v1/terminals/heartbeats",  # of the caller itself
+    "POST /v1/terminals/diagnoses",
+    "POST /v1/terminals/registrations",  # of nobody yet; the code says where
 }
 TESTED_THERE = {
     "POST /v1/progress",  # open to everybody, see test_progress
@@ -54,6 +64,10 @@ TESTED_THERE = {
     "PUT /v1/relying-parties/{client_id}/keys",
     *(f"{route} /v1/login-denials" for route in ("GET", "POST")),  # one for all regions, see log_ins/test_attacks
     "POST /v1/login-denials/remove",
+    *(f"GET /v1/terminals{path}" for path in ("", "/{client_id}/reconciliation")),  # see test_terminal_records
+    *(f"GET /v1/terminals/{path}" for path in ("states", "{client_id}", "{client_id}/diagnosis")),  # see test_fleet
+    *(f"POST /v1/terminals/{{client_id}}/{act}" for act in ("lock", "unlock", "diagnosis-orders")),
+    "POST /v1/terminals/invitations",
     *(f"{method} /v1/relying-parties/{{client_id}}/channel" for method in ("POST", "DELETE")),  # log_ins/test_channels
     *(f"{method} /v1/login-upstreams/national/keys" for method in ("PUT", "DELETE")),  # log_ins/test_national
 }

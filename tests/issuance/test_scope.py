@@ -190,6 +190,7 @@ MAY_BE_UNSCOPED = {
     "stock/movements.py",
     "stock/repository.py",
     "stock/service.py",
+    "terminals/repository.py",
 }
 MAY_SERVE_EVERYWHERE = {
     "bank/reconciliation.py",
@@ -208,6 +209,7 @@ MAY_SERVE_EVERYWHERE = {
     "production/sending.py",
     "production/work.py",
     "progress/service.py",
+    "publication/blocked.py",
     "scope.py",
     "supervision/alerts.py",
     "unit.py",
@@ -215,6 +217,7 @@ MAY_SERVE_EVERYWHERE = {
 PAST_THE_HOOK = {
     "audit/log.py": "columns of the whole log, which is verified as a whole",
     "database.py": "statistics, and the engine itself",
+    "publication/blocked.py": "the block list is of all regions, and read on a connection of another process",
     "production/repository.py": "bulk changes of lines by key, within a batch that was found in scope",
 }
 _ROOT = Path(issuance.__file__).parent

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import create_engine
 
+from apps_catalog.question import CatalogQuestion
 from cardlib.failures import FailureCode, describe
 from hsm.api import KeyService
 from issuance import models
@@ -90,6 +91,15 @@ async def test_catalog_is_open_and_cacheable(centre: Centre) -> None:
 
 
 @both_engines
+async def test_the_catalogs_question_is_answered_as_everywhere(centre: Centre) -> None:
+    asked = {"from": "130000", "in": "110000", "on": "2026-12-01", "carrier": "qr", "age": 70}
+    anyone = centre.anyone()
+    told = ok(await anyone.post("/v1/catalog/what", json=asked))
+    assert told == CatalogQuestion.model_validate(asked).answer(centre.app.state.services.catalog)
+    refused(await anyone.post("/v1/catalog/what", json=asked | {"name": "x"}), "INPUT_INVALID", 422)
+    refused(await anyone.post("/v1/catalog/what", json=asked | {"in": "440000"}), "REGION_UNKNOWN", 400)
+
+
 async def test_health(centre: Centre) -> None:
     assert ok(await centre.anyone().get("/healthz"))["status"] == "ok"
 

@@ -1,0 +1,1 @@
+"""What terminals kept while the centre was away, taken in once each, and how their books and ours compare."""

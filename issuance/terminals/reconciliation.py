@@ -1,0 +1,110 @@
+"""A terminal's day in both sides' books: what is missing, what cannot be used, and the sums."""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from cardlib.terminal_records import chained, genesis
+from issuance.clients.models import ClientRow
+from issuance.clients.repository import ClientRepository
+from issuance.clients.schemas import Role
+from issuance.problems import ProblemError
+from issuance.terminals.models import TerminalJournalRow
+from issuance.terminals.repository import TerminalRepository
+from issuance.terminals.schemas import JournalAccount, Reconciliation, RefusedRecord, TakingSum, TerminalView
+from issuance.unit import Unit
+
+
+class ReconciliationService:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._rows = TerminalRepository(unit.session)
+
+    async def terminals(self) -> list[TerminalView]:
+        """Of the regions this caller serves."""
+        refused = await self._rows.refused_counts()
+        found = groupby(await self._rows.terminals(), lambda row: row[0])
+        return [_view(client, [row[1] for row in rows], refused.get(client.id, 0)) for client, rows in found]
+
+    async def of_day(self, client_id: str, day: date) -> Reconciliation:
+        """A terminal asks about itself. Raises NOT_FOUND for one of another region, or none."""
+        caller = self._unit.caller
+        is_told = Role.OPERATOR in caller.roles or caller.client_id == client_id
+        if not is_told or await ClientRepository(self._unit.session).get(client_id) is None:
+            raise ProblemError("NOT_FOUND", "no such terminal", subject=f"client:{client_id}")
+        records = await self._rows.of_day(client_id, day)
+        of_journal = {key: list(rows) for key, rows in groupby(records, lambda row: row.journal_id)}
+        rows = await self._rows.journals_of(client_id)
+        journals = [
+            _account(row, count, of_journal.get(row.id, []), is_newest=row is rows[-1][0]) for row, count in rows
+        ]
+        refused = [
+            RefusedRecord(
+                journal_id=row.journal_id,
+                sequence=row.sequence,
+                kind=row.kind,
+                received_at=row.received_at,
+                failure=row.failure or "",
+                detail=row.detail or "",
+            )
+            for row in await self._rows.refused_of(client_id, day)
+        ]
+        takings = await self._rows.takings_of(client_id, day)
+        wanting = sum(one.missing + one.outstanding + (not one.is_whole) for one in journals)
+        return Reconciliation(
+            terminal=client_id,
+            day=day,
+            journals=journals,
+            kinds=dict(sorted(Counter(row.kind for row in records if row.key is not None).items())),
+            repeated=sum(row.key is None and row.failure is None for row in records),
+            refused=refused,
+            takings=[
+                TakingSum(outcome=row[0], count=row[1], account_fen=row[2], self_paid_fen=row[3], pooling_fen=row[4])
+                for row in takings
+            ],
+            difference=wanting + len(refused),
+        )
+
+
+def _view(client: ClientRow, journals: list[TerminalJournalRow], refused: int) -> TerminalView:
+    """`journals` end with the newest."""
+    return TerminalView(
+        terminal=client.id,
+        name=client.name,
+        region=client.region,
+        journals=len(journals),
+        records=sum(row.head_sequence for row in journals),
+        outstanding=journals[-1].told_sequence - journals[-1].head_sequence,
+        refused=refused,
+        clock_error_s=journals[-1].clock_error_ms / 1000,
+        heard_at=journals[-1].heard_at,
+    )
+
+
+def _account(row: TerminalJournalRow, count: int, records: list[Any], *, is_newest: bool) -> JournalAccount:
+    """What a journal had not sent when another took its place comes with that one."""
+    return JournalAccount(
+        journal_id=row.id,
+        follows=row.follows,
+        reason=row.reason,
+        first=records[0].sequence if records else None,
+        last=records[-1].sequence if records else None,
+        count=len(records),
+        head=row.head_sequence,
+        told=row.told_sequence,
+        missing=row.head_sequence - count,
+        outstanding=row.told_sequence - row.head_sequence if is_newest else 0,
+        is_whole=all(_follows(row.id, record) for record in records),
+    )
+
+
+def _follows(journal_id: str, record: Any) -> bool:
+    """Whether hash and body are those that were chained; a body that was forgotten proves nothing any more."""
+    previous = genesis(journal_id) if record.sequence == 1 else record.previous
+    if previous is None:
+        return False
+    return record.body is None or hmac.compare_digest(chained(previous, record.sequence, record.body), record.hash)
