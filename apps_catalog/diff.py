@@ -118,7 +118,7 @@ def _sentence(key: str, old: Item, new: Item, name: Callable[[str], Text]) -> Te
             f"{label.zh}：{'；'.join(text.zh for text in told)}", f"{label.en}: {'; '.join(text.en for text in told)}"
         )
     one, other = _joined(before), _joined(after)
-    zh, en = f"原为“{one.zh}”，现为“{other.zh}”", f"was “{one.en}”, is now “{other.en}”"
+    zh, en = f"原为“{one.zh}”，现为“{other.zh}”", f'was "{one.en}", is now "{other.en}"'
     return Text(
         f"{label.zh}：{zh if one.zh != other.zh else '只改了英文写法'}",
         f"{label.en}: {en if one.en != other.en else 'only the Chinese wording changed'}",

@@ -16,6 +16,12 @@ _WORDS: Final[tuple[tuple[str, str, str], ...]] = (
         "Must not be empty, nor begin or end with a space",
     ),
     (r"must be one line of at most (\d+) characters", "只能写一行，最多{}个字符", "One line of at most {} characters"),
+    (
+        r"has the invisible character (\S+)",
+        "有看不见的字符{}，请删去重写",
+        "Has the invisible character {}: type it anew",
+    ),
+    (r"must have at most (\d+) characters", "最多{}个字符", "At most {} characters"),
     (r".* does not have the form .*", "写法不对", "Not in the form it must have"),
     (r"has no Chinese character", "中文栏里没有汉字", "The Chinese text has no Chinese character"),
     (r"has Chinese characters", "英文栏里有汉字", "The English text has Chinese characters"),
@@ -93,6 +99,34 @@ _WORDS: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (r".* has no use: .*", "设备与用卡方式不符", "The equipment reads none of the carriers"),
     (r"is used by an earlier item", "编号已被别的事项使用", "Another item has this id"),
+    (r"is not UTF-8", "文件不是UTF-8编码", "The file is not in UTF-8"),
+    (r"is not TOML.*", "不是TOML的写法", "Not written as TOML"),
+    (r"(?:.* )?is larger than (\d+) bytes", "文件超过{}字节", "The file is larger than {} bytes"),
+    (r"unpacks to more than (\d+) bytes", "工作簿展开后超过{}字节", "The workbook unpacks to more than {} bytes"),
+    (r"is no readable XLSX workbook.*", "打不开这个XLSX工作簿，文件可能不完整", "The XLSX workbook cannot be opened"),
+    (r"is neither UTF-8 nor GB 18030.*", "文件编码既不是UTF-8也不是GB 18030", "Neither in UTF-8 nor in GB 18030"),
+    (r".* has no line under its headings", "栏目名下面没有内容", "There is no line under the headings"),
+    (r".* is there already", "草稿里已有同名文件", "The draft has a file of this name"),
+    (
+        r"unknown heading '(.*?)'; there are (.*)",
+        "不认识栏目“{}”；可用的有{}",
+        'No heading "{}" is known; there are {}',
+    ),
+    (r"heading '(.*)' is there twice", "栏目“{}”写了两次", 'The heading "{}" is there twice'),
+    (r"the heading '(.*)' is missing", "缺少栏目“{}”", 'The heading "{}" is missing'),
+    (r"line (\d+): more than (\d+) lines", "第{}行起超过{}行的上限", "Line {}: more than {} lines"),
+    (
+        r"line (\d+): more than (\d+) columns, or a cell of over (\d+) characters",
+        "第{}行超过{}栏，或有一格超过{}个字符",
+        "Line {}: more than {} columns, or a cell of over {} characters",
+    ),
+    (r"line (\d+): .*", "第{}行的引号或分隔符不对", "Line {}: its quotes or commas are wrong"),
+    (r"must have at least one entry", "至少要有一项", "At least one entry is needed"),
+    (
+        r"(.*) is neither 'joint' nor a region of this catalog",
+        "归属{}不是目录里的省份",
+        "{} is no province of the catalog",
+    ),
 )
 _KNOWN: Final = tuple((re.compile(pattern, re.DOTALL), zh, en) for pattern, zh, en in _WORDS)
 _OTHER: Final = Text("写法不对", "Not in the form it must have")

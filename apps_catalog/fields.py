@@ -17,6 +17,10 @@ _E = TypeVar("_E", bound=StrEnum)
 _T = TypeVar("_T")
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U000323af]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_UNSEEN = re.compile(
+    "[\x80-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Characters that turn the line around, break it or show nothing: two texts that look alike would not be the same."""
 
 
 class Fault(ValueError):
@@ -61,6 +65,8 @@ class Fields:
             raise self._fault(key, "must not be empty or begin or end with a space")
         if len(value) > MAX_TEXT or _CONTROL.search(value):
             raise self._fault(key, f"must be one line of at most {MAX_TEXT} characters")
+        if found := _UNSEEN.search(value):
+            raise self._fault(key, f"has the invisible character U+{ord(found[0]):04X}")
         if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
             raise self._fault(key, f"{value!r} does not have the form {pattern}")
         return value

@@ -263,6 +263,12 @@ def _day(key: str, text: str) -> date:
         raise Fault(key, f"{text!r} is no day such as 2026-01-31") from None
 
 
+def field_under(heading: str) -> str:
+    """The field whose heading it is, empty for what is none: `_heading` backwards, without the language."""
+    zh = heading.removesuffix("（英文）")
+    return next((key for key, name in _ZH.items() if name == zh), "")
+
+
 def _heading(field: str) -> str:
     """The heading a person finds in the list for a field such as `name.en` or `rule.age_to`."""
     key, _, rest = field.partition(".")

@@ -33,6 +33,7 @@ from apps_catalog.rule import CardState, Category, Opened, Rule
 GENERATIONS = ("1.0", "2.0", "3.0")
 MAX_AGE = 150
 ITEM_ID = r"[a-z0-9]+(-[a-z0-9]+)+"
+MAX_ID = 96
 SLUG = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 _OFFLINE_QR_DOMAIN = "transport"
 
@@ -177,6 +178,13 @@ def _place(table: Mapping[str, Any]) -> Place:
     return place
 
 
+def _short(key: str, item_id: str) -> str:
+    """It is part of addresses."""
+    if len(item_id) > MAX_ID:
+        raise Fault(key, f"must have at most {MAX_ID} characters")
+    return item_id
+
+
 def _returned(table: Mapping[str, Any]) -> Returned:
     fields = Fields(table, "returns.")
     returned = Returned(fields.members("data", Datum), fields.string("basis"))
@@ -185,7 +193,7 @@ def _returned(table: Mapping[str, Any]) -> Returned:
 
 
 _READERS: Mapping[str, Callable[[Fields, str], Any]] = {
-    "id": lambda fields, key: fields.string(key, pattern=ITEM_ID),
+    "id": lambda fields, key: _short(key, fields.string(key, pattern=ITEM_ID)),
     "name": Fields.text,
     "summary": Fields.text,
     "domain": Fields.string,

@@ -26,7 +26,7 @@ from apps_catalog.model import (
     Standing,
     Validation,
 )
-from apps_catalog.reader import GENERATIONS, ITEM_ID, MAX_AGE, SLUG
+from apps_catalog.reader import GENERATIONS, ITEM_ID, MAX_AGE, MAX_ID, SLUG
 from apps_catalog.rule import CardState, Category, Opened
 
 _AREA: Final = r"[1-9]\d{5}"
@@ -56,7 +56,7 @@ def schema() -> dict[str, Any]:
 
 def _fields() -> dict[str, dict[str, Any]]:
     return {
-        "id": {"type": "string", "pattern": f"^{ITEM_ID}$"},
+        "id": {"type": "string", "maxLength": MAX_ID, "pattern": f"^{ITEM_ID}$"},
         "name": _TEXT,
         "summary": _TEXT,
         "domain": {"type": "string", "pattern": "^[a-z]+$"},

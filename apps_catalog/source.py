@@ -17,6 +17,9 @@ from apps_catalog.positions import Positions
 
 MAX_FILE_BYTES: Final = 1 << 20
 _TOML_PLACE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$", re.ASCII)
+_KEY_PART: Final = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_ENDLESS_KEY: Final = re.compile(rf"(?<![\w-]){_KEY_PART}(?:[ \t]*+\.[ \t]*+{_KEY_PART}){{16}}", re.ASCII)
+"""tomllib takes memory with the square of a dotted key's parts: gigabytes for a hundred kilobytes of them."""
 _NOT_TOML: Final = "keep to TOML 1.0 in UTF-8; begin with a copy of an item that is accepted"
 
 
@@ -62,6 +65,9 @@ def parse_source(name: str, raw: bytes, field_help: Mapping[str, str]) -> Source
         raise CatalogError([Problem(name, "", "", f"is larger than {MAX_FILE_BYTES} bytes", remedy=remedy)])
     try:
         text = raw.decode("utf-8").replace("\r\n", "\n")
+        if endless := _ENDLESS_KEY.search(text):
+            line, column = _last_line(text[: endless.start()])
+            raise ValueError(f"a key has too many parts (at line {line}, column {column})")
         return SourceFile(name, text, tomllib.loads(text), field_help)
     except UnicodeDecodeError as exc:
         before = raw[: exc.start].decode("utf-8")

@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
@@ -19,6 +19,8 @@ from apps_catalog.fields import MAX_TEXT
 from apps_catalog.lint import findings
 from hsm.primitives import default_engine
 
+MAX_AHEAD: Final = timedelta(days=366)
+"""Nothing may take effect before what is released already: a year mistyped would stop every later version."""
 VERSION: Final = re.compile(r"\d{4}\.\d{1,2}\.\d{1,3}", re.ASCII)
 _HEAD_VERSION: Final = re.compile(r"(?m)^version\s*=.*$")
 _HEAD_PUBLISHED: Final = re.compile(r"(?m)^published\s*=.*$")
@@ -32,6 +34,16 @@ class VersionError(Exception):
     def __init__(self, text: str, zh: str) -> None:
         super().__init__(text)
         self.zh = zh
+
+
+class NoVersionError(VersionError):
+    failure = "NOT_FOUND"
+
+
+class EffectiveDayError(VersionError):
+    """A day on which no version can begin, whatever its state."""
+
+    failure = "INPUT_INVALID"
 
 
 class Stage(StrEnum):
@@ -151,7 +163,7 @@ def reviewed(version: Version, regions: tuple[str, ...], review: Review) -> Vers
 def released(
     version: Version, regions: tuple[str, ...], known: Sequence[Version], *, effective: date, on: date
 ) -> Version:
-    """Published jointly, from `effective` on, which is `on` or later; `known` are all versions.
+    """Published jointly, from `effective` on, which is `on` or at most a year later; `known` are all versions.
 
     Raises VersionError without the yes of every province, and where a later version was released or is to take
     effect before this one.
@@ -165,9 +177,14 @@ def released(
         named = ", ".join(missing)
         raise VersionError(f"{version.number} waits for the yes of {named}", f"{version.number}还缺{named}的同意")
     if effective < on:
-        raise VersionError(
+        raise EffectiveDayError(
             f"{effective} is past; a version takes effect on the day of its release or later",
             f"{effective}已过；最早在发布当天生效",
+        )
+    if effective - on > MAX_AHEAD:
+        raise EffectiveDayError(
+            f"{effective} is more than {MAX_AHEAD.days} days away; a later version could not come before it",
+            f"{effective}离今天超过{MAX_AHEAD.days}天；后面的版本不能早于它，请核对年份",
         )
     before = [other for other in known if other.effective is not None]
     newest = max((other.number for other in before), key=order, default=version.number)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from apps_catalog import version_rules as rules
 from apps_catalog.catalog import HEAD_FILE, Catalog, read_catalog, read_files
 from apps_catalog.errors import CatalogError, Problem
-from apps_catalog.version_rules import VERSION, Review, Stage, Version, VersionError
+from apps_catalog.version_rules import VERSION, NoVersionError, Review, Stage, Version, VersionError
 
 __all__ = ["Review", "Stage", "Version", "VersionError", "VersionStore"]
 _FILES: Final = "files"
@@ -76,7 +76,7 @@ class VersionStore:
     def get(self, number: str) -> Version:
         """Raises VersionError for a number that is not here, CatalogError for a damaged record."""
         if not VERSION.fullmatch(number) or not (self._path / number).is_dir():
-            raise VersionError(f"there is no version {number!r}", "没有这个版本")
+            raise NoVersionError(f"there is no version {number!r}", "没有这个版本")
         try:
             manifest = json.loads((self._path / number / _MANIFEST).read_text(encoding="utf-8"))
             state = json.loads((self._path / number / _STATE).read_text(encoding="utf-8"))

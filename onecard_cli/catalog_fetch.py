@@ -22,6 +22,9 @@ def fetch(
     into: Annotated[Path, typer.Option(help="存放文件夹 / folder")],
     root: Annotated[Path | None, typer.Option(help="根文件，第一次必给 / root file, needed the first time")] = None,
     role: Annotated[list[str] | None, typer.Option(help="只取这些角色 / only these roles")] = None,
+    client_key: Annotated[
+        Path | None, typer.Option(help="登记过的终端的密钥文件，取中心的黑名单要用 / key file of a registered client")
+    ] = None,
     every: Annotated[float, typer.Option(min=0, help="每隔多少秒再取；0 只取一次 / seconds between; 0: once")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -29,6 +32,7 @@ def fetch(
 
     \b
     Example: ./onecard catalog fetch https://catalog.example --into held --root 1.root.json
+             ./onecard catalog fetch https://centre.example/v1/distribution --into held --client-key hall-3.json
     """
     import time
 
@@ -36,12 +40,14 @@ def fetch(
     from apps_catalog.distribution import client
     from apps_catalog.distribution.errors import DistributionError
     from apps_catalog.distribution.pace import Pace
+    from cardlib.client_auth import ClientAuth, ClientKey
 
     anchor = root.read_bytes() if root else None
+    auth = ClientAuth(ClientKey.load(client_key)) if client_key else None
     failures = 0
     while True:
         try:
-            _show(client.fetch(url, into, root=anchor, roles=role or None), as_json=as_json)
+            _show(client.fetch(url, into, root=anchor, roles=role or None, auth=auth), as_json=as_json)
             failures = 0
         except (CatalogError, DistributionError) as error:
             if not every:

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from tuf.api.exceptions import DownloadError, RepositoryError, StorageError
-from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata, Root, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from apps_catalog.distribution import keys
@@ -31,7 +31,7 @@ from apps_catalog.distribution.errors import (
     alarm_of,
 )
 from apps_catalog.distribution.fetcher import HeldFetcher, fetcher_for
-from apps_catalog.distribution.held import POINTER, SETS, Held, held, lay_catalog, link, point, settle
+from apps_catalog.distribution.held import POINTER, SETS, Held, has_its_catalog, held, lay_catalog, link, point, settle
 from apps_catalog.distribution.roles import FILE_NAME
 from hsm.sealed_store import exclusive, write_atomically
 
@@ -93,6 +93,8 @@ def verify(into: Path, *, clock: Callable[[], datetime] = _now) -> Held:
         for path in sorted(files.keys() | _there(current)):
             if path not in files or not _is_whole(current.files / path, files[path]):
                 raise DamagedError(f"{path} is not the signed file")
+        if not has_its_catalog(current.folder):
+            raise DamagedError("the catalog beside the signed files is not made of them")
     return current
 
 
@@ -167,12 +169,18 @@ class _Fetch:
                 raise DamagedError(f"{path}: SM3 is not the signed one")
         lay_catalog(folder)
         self.check(folder / "files")
-        shutil.copytree(self.into / "metadata", folder / "metadata", ignore=shutil.ignore_patterns("tmp*"))
+        shutil.copytree(self.into / "metadata", folder / "metadata", ignore=self._left_out())
         names = (str(number), *(f"{number}-{again}" for again in range(2, 1000)))
         name = next(name for name in names if not (sets / name).exists())
         folder.rename(sets / name)
         settle(sets)
         return name
+
+    def _left_out(self) -> Callable[[Any, list[str]], set[str]]:
+        """Metadata that proves no file of the set: of roles another fetch, or one broken off, asked for."""
+        there = {file.stem for file in (self.into / "metadata").glob("*.json")}
+        others = set() if self.roles is None else there - TOP_LEVEL_ROLE_NAMES - set(self.roles)
+        return shutil.ignore_patterns("tmp*", *(f"{role}.json" for role in others))
 
     def _sweep(self, current: Held) -> None:
         for folder in (self.into / SETS).iterdir():
@@ -183,14 +191,23 @@ class _Fetch:
 
 
 def _anchor(into: Path, root: bytes | None) -> bytes:
-    """The root this folder was begun with; a wrong one can be replaced until something was accepted under it."""
+    """The root this folder was begun with; a wrong one can be replaced until something was accepted under it, one that
+    cannot be read always."""
     place = into / "root.json"
-    if place.exists() and (root is None or (into / POINTER).exists()):
-        return place.read_bytes()
+    kept = place.read_bytes() if place.exists() else None
+    if kept is not None and (root is None or ((into / POINTER).exists() and _is_root(kept))):
+        return kept
     if root is None:
         raise NothingHeldError("the first fetch needs the repository's root file")
     write_atomically(place, root)
     return root
+
+
+def _is_root(raw: bytes) -> bool:
+    try:
+        return isinstance(Metadata.from_bytes(raw).signed, Root)
+    except RepositoryError:
+        return False
 
 
 def _files(updater: Updater, metadata: Path, roles: Collection[str] | None) -> dict[str, TargetFile]:
@@ -232,7 +249,8 @@ def _there(current: Held) -> set[str]:
 
 
 def _holds(before: Held, files: dict[str, TargetFile]) -> bool:
-    return _there(before) == set(files) and all(_is_whole(before.files / path, info) for path, info in files.items())
+    are_whole = all(_is_whole(before.files / path, info) for path, info in files.items())
+    return _there(before) == set(files) and are_whole and has_its_catalog(before.folder)
 
 
 @contextmanager

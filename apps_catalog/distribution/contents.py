@@ -69,7 +69,7 @@ def differences(manifest: bytes, digests: Mapping[str, str]) -> list[str]:
     """Names of files that are missing, not agreed on, or not those of the manifest. Raises CatalogError."""
     try:
         agreed = json.loads(manifest)["sm3"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         agreed = None
     if not isinstance(agreed, dict):
         raise CatalogError([Problem(MANIFEST, "", "", "is no manifest")])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 from enum import StrEnum
+from http import HTTPStatus
 from typing import ClassVar
 
 from tuf.api.exceptions import (
     BadVersionNumberError,
     DownloadError,
+    DownloadHTTPError,
     DownloadLengthMismatchError,
     ExpiredMetadataError,
     LengthOrHashMismatchError,
@@ -28,6 +30,12 @@ class UnreachableError(DistributionError):
     """No server, no answer in time, or a file it does not have."""
 
     failure = "SERVICE_UNREACHABLE"
+
+
+class NotAdmittedError(DistributionError):
+    """The server gives a file to registered clients only."""
+
+    failure = "CLIENT_UNKNOWN"
 
 
 class SignatureError(DistributionError):
@@ -118,6 +126,8 @@ def alarm_of(error: Exception) -> DistributionError:
             return RootExpiredError(text) if "root.json" in text else FrozenError(text)
         case LengthOrHashMismatchError() | DownloadLengthMismatchError():
             return DamagedError(text)
+        case DownloadHTTPError(status_code=HTTPStatus.UNAUTHORIZED):
+            return NotAdmittedError(text)
         case DownloadError():
             return UnreachableError(text)
         case RepositoryError() | StorageError():

@@ -122,6 +122,20 @@ def lay_catalog(folder: Path) -> None:
         raise CatalogError([Problem(name, "", "", "is not the one agreed on jointly") for name in wrong])
 
 
+def has_its_catalog(folder: Path) -> bool:
+    """Whether `folder/catalog` is what `lay_catalog` made of the set's files; where links are copies, it may differ."""
+    flat = {file.name: file for file in (folder / "catalog").glob("*")}
+    source = {file.name: file for file in (folder / "files" / "catalog").glob("*/*.toml")}
+    return flat.keys() == source.keys() and all(_are_same(flat[name], file) for name, file in source.items())
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other) or one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
+
+
 def link(source: Path, target: Path) -> None:
     """A second name for the same file; a copy where the disk has no such thing."""
     target.parent.mkdir(parents=True, exist_ok=True)

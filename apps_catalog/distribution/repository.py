@@ -42,7 +42,7 @@ from apps_catalog.distribution.roles import (
     RoleRule,
     Roles,
 )
-from apps_catalog.distribution.shelf import Shelf, signed_as, write_public
+from apps_catalog.distribution.shelf import Shelf, make_public, signed_as, write_public
 from apps_catalog.errors import CatalogError
 
 _HASHES: Final = ["sha256"]
@@ -77,8 +77,8 @@ class Repository(Shelf):
             raise PublishError(f"{self.path.name} is a repository already")
         for holder in self._roles.holders:
             self._signer(holder)
-        self._metadata.mkdir(parents=True)
-        self._targets.mkdir()
+        for folder in (self._metadata, self._targets):
+            make_public(folder, within=self.path)
         root = Root(consistent_snapshot=True)
         for rule in self._roles.top.values():
             for holder in rule.holders:

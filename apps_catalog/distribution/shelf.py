@@ -14,6 +14,7 @@ from hsm.sealed_store import write_atomically
 
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 _PUBLIC_MODE: Final = 0o644
+_PUBLIC_FOLDER: Final = 0o755
 
 
 class Shelf:
@@ -46,7 +47,7 @@ class Shelf:
 
     def _put(self, place: str, data: bytes) -> None:
         target = self._targets / place
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_public(target.parent, within=self._targets)
         if not target.is_file() or target.read_bytes() != data:
             write_public(target, data)
 
@@ -55,6 +56,15 @@ def signed_as(metadata: Metadata[Any], kind: type[S]) -> S:
     if not isinstance(metadata.signed, kind):
         raise PublishError(f"a file of {kind.type} is of another kind")
     return metadata.signed
+
+
+def make_public(folder: Path, *, within: Path) -> None:
+    """A folder that a web server may read, with those above it up to `within`; whatever the umask."""
+    if not folder.is_dir():
+        if folder != within:
+            make_public(folder.parent, within=within)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(_PUBLIC_FOLDER)
 
 
 def write_public(path: Path, content: bytes) -> None:

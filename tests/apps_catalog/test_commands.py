@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner
 
+from apps_catalog.catalog import today
 from onecard_cli.catalog import catalog_app
 from tests.apps_catalog.conftest import ITEM
 
@@ -50,10 +52,11 @@ def test_a_version_goes_its_way(write: Write, tmp_path: Path) -> None:
     assert (refused.exit_code, "CONFLICT" in refused.output) == (1, True)
     for region in ("110000", "120000", "130000"):
         run("review", number, "--region", region, "--by", "a", *store)
-    said = json.loads(run("release", number, "--effective", "2099-01-01", *store, "--json").stdout)
-    assert (said["stage"], said["waits_for"], said["effective"]) == ("released", [], "2099-01-01")
+    later = (today() + timedelta(30)).isoformat()
+    said = json.loads(run("release", number, "--effective", later, *store, "--json").stdout)
+    assert (said["stage"], said["waits_for"], said["effective"]) == ("released", [], later)
     assert "waits for 110000" in run("rollback", number, "--as", "2099.1.1", *store, "--note", "again").stdout
-    assert f"→ {number}" in run("versions", "--on", "2099-01-01", *store).stdout
+    assert f"→ {number}" in run("versions", "--on", later, *store).stdout
     assert json.loads(run("versions", *store, "--json").stdout)["in_force"] is None
     (source / "items.toml").write_text(ITEM.replace('["contact", "qr"]', '["qr"]'), encoding="utf-8")
     assert "用卡方式：取消插卡" in run("diff", number, source, *store).stdout

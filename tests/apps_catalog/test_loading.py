@@ -33,6 +33,10 @@ def test_the_unchanged_item_loads(write: Write) -> None:
         ('en = "Borrowing"', 'en = " Borrowing"', "name.en", "space"),
         ('en = "Borrowing"', 'en = ""', "name.en", "empty"),
         ('en = "Borrowing"', 'en = "Bor\\nrowing"', "name.en", "one line"),
+        ('en = "Borrowing"', 'en = "Borrow\u202egnp"', "name.en", "U+202E"),
+        ('zh = "借书"', 'zh = "借\u200b书"', "name.zh", "U+200B"),
+        ('zh = "借书"', 'zh = "借书\x85条"', "name.zh", "U+0085"),
+        ("joint-culture-loan", f"joint-culture-{'x' * 83}", "id", "at most 96"),
         (', en = "Borrowing"', "", "name.en", "missing"),
         ('{ zh = "借书", en = "Borrowing" }', '"借书"', "name", "table"),
         ('en = "Borrowing" }', 'en = "Borrowing", fr = "Emprunt" }', "name.fr", "known"),
@@ -143,6 +147,11 @@ def test_defaults_give_way_to_the_item(write: Write) -> None:
         ('owner = "joint"\nitems = []', "item"),
         ("owner = = 1", "items.toml:1:9: is not TOML"),
         ("x = " + "9" * 5000, "TOML"),
+        ("x = " + "[" * 5000, "TOML"),
+        (
+            "# gigabytes of memory\n y = { a" + ".'b'" * 60_000 + " = 1 }",
+            "items.toml:2:8: is not TOML: a key has too many",
+        ),
         ("#" * (MAX_FILE_BYTES + 1), "larger"),
     ],
 )

@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tuf.api.metadata import DelegatedRole, Metadata, Root, TargetFile, Targets, Timestamp
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from apps_catalog import CatalogError
 from apps_catalog.catalog import DATA
 from apps_catalog.distribution import client
 from apps_catalog.distribution.contents import by_owner
-from apps_catalog.distribution.errors import DiskError, DistributionError, NothingHeldError, PublishError, StaleError
+from apps_catalog.distribution.errors import (
+    DiskError,
+    DistributionError,
+    NothingHeldError,
+    PublishError,
+    StaleError,
+    UnreachableError,
+)
 from apps_catalog.distribution.held import held
 from apps_catalog.distribution.repository import Repository
+from apps_catalog.distribution.roles import ROLES
 from cardlib.failures import FailureCode
 from tests.apps_catalog.distribution.conftest import NOW, Publisher, Terminal
 
@@ -142,6 +150,37 @@ def catalog_without_a_manifest(publisher: Publisher, terminal: Terminal) -> None
     del files["manifest.json"]
     publisher.all.publish("joint", files)
     careless(publisher).refresh()
+
+
+@attack(FailureCode.CATALOG_INVALID)
+def manifest_without_a_bottom(publisher: Publisher, terminal: Terminal) -> None:
+    publisher.all.publish("joint", by_owner(DATA)["joint"] | {"manifest.json": b"[" * 100_000})
+    with pytest.raises(PublishError, match="cannot be read"):
+        publisher.all.refresh()
+    careless(publisher).refresh()
+
+
+@attack(FailureCode.CATALOG_SIGNATURE)
+def province_names_a_key_for_another(publisher: Publisher, terminal: Terminal) -> None:
+    own, other = (publisher.all._latest(owner, Targets) for owner in ("110000", "130000"))
+    own.version, other.version = own.version + 1, other.version + 1
+    rule = DelegatedRole("130000", [], 1, terminating=False, paths=["catalog/110000/*"])
+    own.delegations = Delegations({}, {"130000": rule})
+    own.add_key(publisher.signers["110000"].public_key, "130000")
+    other.targets.clear()
+    forge(publisher, "110000", own, "110000")
+    forge(publisher, "130000", other, "110000")
+    careless(publisher).refresh()
+
+
+@attack(FailureCode.CATALOG_DAMAGED)
+def snapshot_leaves_a_province_out(publisher: Publisher, terminal: Terminal) -> None:
+    snapshot = publisher.all._latest("snapshot", Snapshot)
+    del snapshot.meta["120000.json"]
+    publisher.all._write("snapshot", snapshot, is_next=True)
+    timestamp = publisher.all._latest("timestamp", Timestamp)
+    timestamp.snapshot_meta = publisher.all._meta_file("snapshot")
+    publisher.all._write("timestamp", timestamp, is_next=True)
 
 
 @attack(FailureCode.CATALOG_DAMAGED)
@@ -306,3 +345,14 @@ def test_lost_folder_of_the_set_in_force_is_fetched_again(terminal: Terminal) ->
     shutil.rmtree(held(terminal.into).folder)
     terminal.fetch()
     client.verify(terminal.into)
+
+
+def test_a_set_of_some_roles_is_proved_by_theirs_alone(publisher: Publisher, tmp_path: Path) -> None:
+    """Though an attempt at all of them was broken off before."""
+    url, into = publisher.path.as_uri(), tmp_path / "new"
+    (file,) = (publisher.path / "targets" / "blocklist").iterdir()
+    file.unlink()
+    with pytest.raises(UnreachableError):
+        client.fetch(url, into, root=publisher.root)
+    client.fetch(url, into, roles=ROLES.catalog)
+    assert len(client.verify(into).catalog().items) == 132

@@ -13,18 +13,20 @@ import pytest
 from tuf.ngclient import Updater
 
 from apps_catalog.distribution import keys
-from apps_catalog.distribution.errors import DamagedError, UnreachableError
+from apps_catalog.distribution.errors import DamagedError, NotAdmittedError, UnreachableError
 from apps_catalog.distribution.held import held
 from tests.apps_catalog.distribution.conftest import Publisher, Terminal
 
 
 class Server(ThreadingHTTPServer):
-    """`cut`: the next file under `/targets/` breaks off in the middle; `endless`: it never ends."""
+    """`cut`: the next file under `/targets/` breaks off in the middle; `endless`: it never ends;
+    `knows_nobody`: they are given to nobody."""
 
     folder: Path
     cut = False
     endless = False
     knows_ranges = True
+    knows_nobody = False
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -49,6 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
             data = (self.server.folder / self.path.lstrip("/")).read_bytes()
         except OSError:
             self.send_error(404)
+            return
+        if self.server.knows_nobody and "/targets/" in self.path:
+            self.send_error(401)
             return
         start = int(self.headers.get("Range", "bytes=0-")[6:-1]) if self.server.knows_ranges else 0
         self.server.ranges += [self.headers["Range"]] if "Range" in self.headers else []
@@ -128,6 +133,13 @@ def test_endless_data(server: Server, publisher: Publisher, terminal: Terminal) 
         terminal.fetch(server.url)
     server.endless = False
     terminal.fetch(server.url)
+
+
+def test_a_file_for_registered_clients_only(server: Server, publisher: Publisher, terminal: Terminal) -> None:
+    _publish(publisher)
+    server.knows_nobody = True
+    with pytest.raises(NotAdmittedError):
+        terminal.fetch(server.url)
 
 
 def test_nothing_changed_costs_three_requests_and_ten_kilobytes(server: Server, terminal: Terminal) -> None:
