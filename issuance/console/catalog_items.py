@@ -123,7 +123,7 @@ async def preview(version_id: VersionId, page: Editing) -> Response:
     """What the form says, as citizens will see it; for the page's script, which shows it beside the form."""
     values = _values(await Form.of(page.request), "")
     state = await _state(page, version_id)
-    return page.show("catalog_preview.html", **_preview(page, state.catalog, values))
+    return page.show("catalog_preview.html", is_typed=True, **_preview(page, state.catalog, values))
 
 
 @router.get("/{item_id}")
@@ -239,6 +239,7 @@ async def _edit(
         word_key=catalog_form.word_key,
         groups=catalog_form.GROUPS,
         mark="" if item is None else _mark(state, item),
+        is_typed=form is not None or item is None,
         province=province_namer(page, state.catalog),
         **_preview(page, state.catalog, values),
         **context,

@@ -16,6 +16,7 @@ from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from cardlib.failures import FailureCode
@@ -114,7 +115,7 @@ async def _authorize(request: Request) -> Response:
     except OAuth2Error as error:
         return _refused(services, error)
     asked = Asked(services.settings.login_issuer, parameters, method=request.method)
-    return await services.login_units.run(services, partial(_opened, request, asked), lock=asked.lock)
+    return await services.login_units.run(services, partial(_opened, request, asked))
 
 
 async def _opened(request: Request, asked: Asked, unit: LoginUnit) -> Response:
@@ -330,7 +331,10 @@ async def _parameters(request: Request) -> dict[str, str]:
     else:
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != _FORM:
             raise InvalidRequestError("The body is not a form.")
-        text = (await request.body()).decode("utf-8", "replace")
+        try:
+            text = (await request.body()).decode("utf-8", "replace")
+        except (ProblemError, ClientDisconnect):
+            raise InvalidRequestError("The body is too large, too slow or broken off.") from None
     try:
         pairs = parse_qsl(text, keep_blank_values=False, max_num_fields=_MOST_FIELDS, errors="strict")
     except ValueError:

@@ -46,8 +46,8 @@ _OWN: Final = (
     .join(GrantRow, GrantRow.id == CodeRow.grant_id)
     .where(CodeRow.code_hash.in_(bindparam("shown", expanding=True)), GrantRow.client_id == bindparam("client_id"))
 )
-_UNUSED: Final = (  # locked in one order, so that no two processes wait for each other
-    _OWN.where(CodeRow.used_at.is_(None)).order_by(CodeRow.code_hash).with_for_update(of=CodeRow, **ROW_LOCK)
+_UNUSED: Final = (  # one that another process exchanges at this moment is shown twice: nobody waits to be told so
+    _OWN.where(CodeRow.used_at.is_(None)).with_for_update(of=CodeRow, skip_locked=True, **ROW_LOCK)
 )
 _SPENT: Final = (
     update(CodeRow)
@@ -114,7 +114,7 @@ class CodeGrant(_Answering, grants.AuthorizationCodeGrant):  # type: ignore[misc
     def query_authorization_code(self, code: str, client: Party) -> HeldGrant | None:
         """Spends it: a code that was guessed with a wrong verifier is lost too."""
         unit, client_id, digest = self.server.unit, client.get_client_id(), hash_of(code)
-        name = _name_of(digest)
+        name = _name_of(client_id, digest)
         spent = unit.found.pop(name, None) or _spent(unit, self.server.session, client_id, [digest]).get(name)
         if spent is None:
             shown = {"shown": [digest], "client_id": client_id}
@@ -135,8 +135,9 @@ class CodeGrant(_Answering, grants.AuthorizationCodeGrant):  # type: ignore[misc
         """It is spent, and kept to know it when it comes again."""
 
 
-def _name_of(code_hash: bytes) -> str:
-    return f"code:{code_hash.hex()}"
+def _name_of(client_id: str, code_hash: bytes) -> str:
+    """Of what a client may take: whoever else shows the code finds nothing."""
+    return f"code:{client_id}:{code_hash.hex()}"
 
 
 def _spent(
@@ -145,7 +146,7 @@ def _spent(
     """Those of the client's codes that nobody has shown before, by their names, each with its grant."""
     rows = session.execute(_SPENT, {"shown": shown, "client_id": client_id, "now": unit.now}).all()
     grants = live_grants(session, [row.grant_id for row in rows]) if rows else {}
-    return {_name_of(row.code_hash): (row, grants[row.grant_id]) for row in rows}
+    return {_name_of(client_id, row.code_hash): (row, grants[row.grant_id]) for row in rows}
 
 
 async def spend_codes(unit: LoginUnit, requests: Sequence[Asked]) -> Mapping[str, Any]:

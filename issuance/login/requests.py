@@ -10,7 +10,7 @@ from typing import Any, Final
 from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from authlib.oidc.core.errors import InvalidRequestURIError, LoginRequiredError, RequestNotSupportedError
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from issuance.database import forgetting
 from issuance.login.grants import CHALLENGE, CodeGrant
@@ -78,15 +78,20 @@ def push(server: LoginServer, asked: Asked) -> Answer:
 
 
 def _pushed(server: LoginServer, client_id: str, reference: str) -> Asked:
-    """Taken once, by the relying party that pushed it. Raises InvalidRequestURIError."""
+    """Taken once, by the relying party that pushed it: what another process takes is not waited for.
+
+    Raises InvalidRequestURIError.
+    """
+    is_free = (
+        PushedRequestRow.reference_hash == hash_of(reference.removeprefix(REQUEST_URI)),
+        PushedRequestRow.client_id == client_id,
+        PushedRequestRow.expires_at > server.unit.now,
+        PushedRequestRow.used_at.is_(None),
+    )
+    free = select(PushedRequestRow.reference_hash).where(*is_free).with_for_update(skip_locked=True)
     taken = (
         update(PushedRequestRow)
-        .where(
-            PushedRequestRow.reference_hash == hash_of(reference.removeprefix(REQUEST_URI)),
-            PushedRequestRow.client_id == client_id,
-            PushedRequestRow.expires_at > server.unit.now,
-            PushedRequestRow.used_at.is_(None),
-        )
+        .where(PushedRequestRow.reference_hash.in_(free), PushedRequestRow.used_at.is_(None))
         .values(used_at=server.unit.now)
         .returning(PushedRequestRow.parameters)
         .execution_options(synchronize_session=False)

@@ -57,8 +57,8 @@ class Asked:
 
     @property
     def lock(self) -> str:
-        """By the row that its code or the reference of its pushed request is of: see `LoginUnits.run`."""
-        return hash_of(self.parameters.get("code") or self.parameters.get("request_uri", "")).hex()
+        """By its code, whose log-in may have to end: see `LoginUnits.run`."""
+        return hash_of(self.parameters.get("code", "")).hex()
 
 
 class ProtocolRequest(OAuth2Request):  # type: ignore[misc]

@@ -39,9 +39,8 @@ class ReconciliationService:
         records = await self._rows.of_day(client_id, day)
         of_journal = {key: list(rows) for key, rows in groupby(records, lambda row: row.journal_id)}
         rows = await self._rows.journals_of(client_id)
-        journals = [
-            _account(row, count, of_journal.get(row.id, []), is_newest=row is rows[-1][0]) for row, count in rows
-        ]
+        ended = _ended([row for row, _ in rows])
+        journals = [_account(row, count, of_journal.get(row.id, []), is_ended=row.id in ended) for row, count in rows]
         refused = [
             RefusedRecord(
                 journal_id=row.journal_id,
@@ -55,6 +54,7 @@ class ReconciliationService:
         ]
         takings = await self._rows.takings_of(client_id, day)
         wanting = sum(one.missing + one.outstanding + (not one.is_whole) for one in journals)
+        wanting += sum(row.failure is not None for row in records)
         return Reconciliation(
             terminal=client_id,
             day=day,
@@ -66,27 +66,40 @@ class ReconciliationService:
                 TakingSum(outcome=row[0], count=row[1], account_fen=row[2], self_paid_fen=row[3], pooling_fen=row[4])
                 for row in takings
             ],
-            difference=wanting + len(refused),
+            difference=wanting,
         )
 
 
 def _view(client: ClientRow, journals: list[TerminalJournalRow], refused: int) -> TerminalView:
     """`journals` end with the newest."""
+    ended = _ended(journals)
     return TerminalView(
         terminal=client.id,
         name=client.name,
         region=client.region,
         journals=len(journals),
         records=sum(row.head_sequence for row in journals),
-        outstanding=journals[-1].told_sequence - journals[-1].head_sequence,
+        outstanding=sum(row.told_sequence - row.head_sequence for row in journals if row.id not in ended),
         refused=refused,
         clock_error_s=journals[-1].clock_error_ms / 1000,
         heard_at=journals[-1].heard_at,
     )
 
 
-def _account(row: TerminalJournalRow, count: int, records: list[Any], *, is_newest: bool) -> JournalAccount:
-    """What a journal had not sent when another took its place comes with that one."""
+def _ended(journals: list[TerminalJournalRow]) -> set[str]:
+    """Those whose place another took: what they had not sent comes with that one. Of a file that could not be read the
+    id is not known, so that it may be any begun before.
+
+    Two disks with one key have journals that stand beside each other, and so have a lost one and the next.
+    """
+    ended = {row.follows for row in journals if row.follows is not None}
+    for number, row in enumerate(journals):
+        if row.reason == "JOURNAL_DAMAGED" and row.follows is None:
+            ended |= {before.id for before in journals[:number]}
+    return ended
+
+
+def _account(row: TerminalJournalRow, count: int, records: list[Any], *, is_ended: bool) -> JournalAccount:
     return JournalAccount(
         journal_id=row.id,
         follows=row.follows,
@@ -97,7 +110,7 @@ def _account(row: TerminalJournalRow, count: int, records: list[Any], *, is_newe
         head=row.head_sequence,
         told=row.told_sequence,
         missing=row.head_sequence - count,
-        outstanding=row.told_sequence - row.head_sequence if is_newest else 0,
+        outstanding=0 if is_ended else row.told_sequence - row.head_sequence,
         is_whole=all(_follows(row.id, record) for record in records),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +18,8 @@ from issuance.terminals.models import TakingRow, TerminalJournalRow, TerminalRec
 
 Card = tuple[str, str]
 """Number and identification code."""
+MOST_REFUSED: Final = 1000
+"""Shown of a day; a terminal that has gone wrong has any number of them."""
 
 
 class TerminalRepository:
@@ -130,7 +132,8 @@ class TerminalRepository:
             TerminalRecordRow.day == day,
             TerminalRecordRow.failure.is_not(None),
         )
-        return list(await self._session.scalars(query.order_by(TerminalRecordRow.received_at)))
+        order = (TerminalRecordRow.received_at, TerminalRecordRow.journal_id, TerminalRecordRow.sequence)
+        return list(await self._session.scalars(query.order_by(*order).limit(MOST_REFUSED)))
 
     async def takings_of(self, client_id: str, day: date) -> list[Any]:
         """Outcome, count and three sums in fen, of the purchases that the day's records told of."""

@@ -92,8 +92,8 @@ class TakingSum(Message):
 
 class Reconciliation(Message):
     """A terminal's day, China time. `difference` is the sum of what is missing, outstanding and refused, plus one for
-    each journal that is not whole: zero when both sides' books agree. `repeated` counts records that came again in a
-    journal begun anew and were not taken twice."""
+    each journal that is not whole: zero when both sides' books agree. `refused` shows a thousand. `repeated` counts
+    records that came again in a journal begun anew and were not taken twice."""
 
     model_config = ConfigDict(
         json_schema_extra={

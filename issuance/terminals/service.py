@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cardlib.client_auth import is_signed
@@ -28,9 +28,10 @@ from cardlib.terminal_records import (
     genesis,
     head_text,
 )
+from hsm.primitives import default_engine
 from issuance.clients.repository import ClientRepository
 from issuance.clock import china_date
-from issuance.database import insert_all
+from issuance.database import insert_all, lock_name
 from issuance.problems import ProblemError
 from issuance.terminals.models import CardUseRow, TakingRow, TerminalJournalRow, TerminalRecordRow
 from issuance.terminals.repository import Card, TerminalRepository
@@ -40,6 +41,8 @@ UNREADABLE: Final = "unreadable"
 _CONFLICT: Final = "CONFLICT"
 _LONGEST_MS: Final = 10 * 365 * 86_400_000
 """No computer runs longer; a date must come out."""
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where a clock without a battery begins."""
 
 
 @dataclass(slots=True)
@@ -78,13 +81,14 @@ class TerminalRecordService:
         journal of another terminal, JOURNAL_FORKED where hashes do not follow from each other or from what is here.
         """
         await self._demand_head(batch)
+        await self._lock("client", self._unit.caller.client_id)  # its records' keys hold over all its journals
         first = batch.records[0].sequence
         row = await self._journal(batch, is_new=first == 1)
         if row is None or first > row.head_sequence + 1:
             head = 0 if row is None else row.head_sequence
             return RecordsTaken(journal_id=batch.journal_id, acknowledged=head)
         known = await self._rows.records(row.id, max(1, first - 1), batch.records[-1].sequence)
-        self._demand_chain(batch, known)
+        self._demand_chain(batch, {one.sequence: one.hash for one in known} | {row.head_sequence: row.head_hash})
         taken = await self._opened(batch, [sent for sent in batch.records if sent.sequence > row.head_sequence])
         if taken:
             await self._store(row, batch, taken)
@@ -135,10 +139,12 @@ class TerminalRecordService:
             raise ProblemError("CLIENT_FORBIDDEN", "this journal is another terminal's")
         return row
 
-    def _demand_chain(self, batch: RecordBatch, known: list[TerminalRecordRow]) -> None:
-        hashes = {row.sequence: row.hash for row in known}
+    def _demand_chain(self, batch: RecordBatch, hashes: Mapping[int, bytes]) -> None:
         first = batch.records[0].sequence
-        digest = genesis(batch.journal_id) if first == 1 else hashes[first - 1]
+        before = genesis(batch.journal_id) if first == 1 else hashes.get(first - 1)
+        if before is None:
+            raise ProblemError("JOURNAL_FORKED", f"record {first - 1} is not in the books any more")
+        digest = before
         for sent in batch.records:
             digest = chained(digest, sent.sequence, sent.body)
             wanted = hashes.get(sent.sequence, digest)
@@ -156,6 +162,10 @@ class TerminalRecordService:
         detail = {"journal": row.id, "first": taken[0].sent.sequence, "last": last.sequence, "refused": refused}
         await unit.audit("terminal.records", f"terminal:{row.client_id}", region=row.region, detail=detail)
 
+    async def _lock(self, kind: str, name: str) -> None:
+        """Until the end of the transaction: what is looked up before it is stored is true when it is."""
+        await lock_name(self._unit.session, default_engine().sm3(f"terminal records\n{kind}\n{name}".encode()))
+
     # -- the records --------------------------------------------------------------------------------------------
 
     async def _opened(self, batch: RecordBatch, new: list[SentRecord]) -> list[Taken]:
@@ -163,6 +173,8 @@ class TerminalRecordService:
         taken = [self._read(batch, sent) for sent in new]
         keys = [one.body.key for one in taken if one.body is not None]
         purchases = [_transaction(one.payload) for one in taken if isinstance(one.payload, PurchaseRecord)]
+        for psam in sorted({terminal for terminal, _, _ in purchases}):
+            await self._lock("psam", psam)
         books = _Books(await self._rows.by_key(self._unit.caller.client_id, keys), await self._rows.settled(purchases))
         seen: set[str] = set()
         for one in taken:
@@ -245,10 +257,10 @@ def _judge(one: Taken, body: RecordBody, books: _Books, seen: set[str]) -> None:
 
 def _moment(body: RecordBody, batch: RecordBatch, now: datetime) -> datetime:
     """When it happened. Of the start that still runs the terminal counts the time itself, whatever its clock says; of
-    an earlier one there is its clock alone, which is not believed about the future."""
+    an earlier one there is its clock alone, which is not believed about the future or the time before computers."""
     if body.boot == batch.boot and body.up_ms <= batch.up_ms:
         return now - timedelta(milliseconds=min(batch.up_ms - body.up_ms, _LONGEST_MS))
-    return min(body.at, now)
+    return max(min(body.at, now), _EARLIEST)
 
 
 def _transaction(purchase: PurchaseRecord) -> tuple[str, str, str]:

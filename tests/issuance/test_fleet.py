@@ -218,7 +218,8 @@ class Answers(httpx.BaseTransport):
     """A centre that hears a request and whose answer may be lost."""
 
     def __init__(self, *answers: httpx.Response | None) -> None:
-        self.answers, self.heard = list(answers), []
+        self.answers = list(answers)
+        self.heard: list[bytes] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.heard.append(request.read())

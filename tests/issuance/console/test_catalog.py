@@ -87,6 +87,7 @@ async def changed(console: Console) -> tuple[Browser, str]:
     await editor.get(f"{at}/items/{HEBEI}")
     await save(editor, f"{at}/items/{HEBEI}", change__zh="写明时限", change__en="Period named", terms__zh="当场。")
     assert "已保存" in editor.words, editor.words
+    assert "还没有保存" not in editor.words
     return editor, at
 
 
