@@ -1,4 +1,4 @@
-"""Entry point of `./onecard`. Command modules import what they need when they run, so that a start costs little."""
+"""Entry point of `./onecard`. A command's module is imported when the command runs, so that a start costs little."""
 
 from __future__ import annotations
 
@@ -6,64 +6,49 @@ import signal
 import sys
 import tomllib
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from onecard_cli import (
-    ROOT,
-    audit,
-    card,
-    catalog,
-    clerk,
-    demo,
-    develop,
-    doctor,
-    ecard,
-    hsm,
-    login,
-    office_group,
-    privacy,
-    services,
-    sim_police,
-    up,
-    wallet,
-    wallet_family,
-    wallet_login,
-)
+from onecard_cli import ROOT
+from onecard_cli.lazy import Place, lazy_group
 
 HELP = """OneCard 一卡通：签发社会保障卡，处处可用 / issue the social security card and let it be used everywhere.
 
 New here? Run  ./onecard demo  and then  ./onecard test.
 """
 
+PASS_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+COMMANDS: Final = {
+    "demo": Place("onecard_cli.demo", "demo"),
+    "up": Place("onecard_cli.up", "up"),
+    "doctor": Place("onecard_cli.doctor", "doctor"),
+    "test": Place("onecard_cli.develop", "test", PASS_ON),
+    "check": Place("onecard_cli.develop", "check"),
+    "bench": Place("onecard_cli.develop", "bench"),
+    "card": Place("onecard_cli.card", "card_app"),
+    "sim": Place("onecard_cli.sim_police", "sim_app"),
+    "issuance": Place("onecard_cli.services", "issuance_app"),
+    "office": Place("onecard_cli.office_group", "office_app"),
+    "clerk": Place("onecard_cli.clerk", "clerk_app"),
+    "agent": Place("onecard_cli.services", "agent_app"),
+    "hsm": Place("onecard_cli.hsm", "hsm_app"),
+    "audit": Place("onecard_cli.audit", "audit_app"),
+    "privacy": Place("onecard_cli.privacy", "privacy_app"),
+    "catalog": Place("onecard_cli.catalog", "catalog_app"),
+    "ecard": Place("onecard_cli.ecard", "ecard_app"),
+    "wallet": Place("onecard_cli.wallet_group", "wallet_app"),
+    "login": Place("onecard_cli.login", "login_app"),
+}
+
 app = typer.Typer(
-    help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    help=HELP,
+    cls=lazy_group(COMMANDS),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
-app.command("demo")(demo.demo)
-app.command("up")(up.up)
-app.command("doctor")(doctor.doctor)
-app.command("test", context_settings=develop.PASS_ON)(develop.test)
-app.command("check")(develop.check)
-app.command("bench")(develop.bench)
-for name, group in (
-    ("card", card.card_app),
-    ("sim", sim_police.sim_app),
-    ("issuance", services.issuance_app),
-    ("office", office_group.office_app),
-    ("clerk", clerk.clerk_app),
-    ("agent", services.agent_app),
-    ("hsm", hsm.hsm_app),
-    ("audit", audit.audit_app),
-    ("privacy", privacy.privacy_app),
-    ("catalog", catalog.catalog_app),
-    ("ecard", ecard.ecard_app),
-    ("wallet", wallet.wallet_app),
-    ("login", login.login_app),
-):
-    app.add_typer(group, name=name)
-wallet.wallet_app.add_typer(wallet_family.family_app, name="family")
-wallet.wallet_app.command("login")(wallet_login.login)
 
 
 def _version(value: bool) -> None:

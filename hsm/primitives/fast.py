@@ -27,7 +27,6 @@ from hsm.primitives import engine, sm2_forms
 from hsm.primitives import modes as composed
 from hsm.primitives.engine import DEFAULT_USER_ID, GCM_TAG, AuthenticationFailed
 from hsm.primitives.libcrypto import Libcrypto, PKey
-from hsm.primitives.portable import PortableSm2
 from hsm.primitives.sm2_forms import SIZE, N
 
 _ECB = modes.ECB()  # noqa: S305 - the card's own rules are built from single blocks
@@ -247,12 +246,6 @@ class FastEngine(FastSymmetric, LibcryptoSm2):
             return super().des_retail_mac(key, data)
         engine.check_retail_mac(key, data)
         return self._libcrypto.retail_mac(key, data)
-
-
-class HybridEngine(FastSymmetric, PortableSm2):
-    """Fast symmetric ciphers with gmssl's SM2, where the system has no suitable OpenSSL."""
-
-    name = "hybrid"
 
 
 def _kept_name(private: bytes) -> bytes:

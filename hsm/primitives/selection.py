@@ -8,8 +8,7 @@ from functools import cache
 
 from hsm.primitives import known_answers, libcrypto
 from hsm.primitives.engine import Engine, EngineUnavailableError
-from hsm.primitives.fast import FastEngine, HybridEngine
-from hsm.primitives.portable import PortableEngine
+from hsm.primitives.fast import FastEngine
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,6 +16,8 @@ _LOG = logging.getLogger(__name__)
 @cache
 def portable_engine() -> Engine:
     """gmssl and pycryptodome; always there."""
+    from hsm.primitives.portable import PortableEngine
+
     return PortableEngine()
 
 
@@ -26,10 +27,17 @@ def fast_engine() -> Engine:
     return _checked(lambda: FastEngine(libcrypto.load()))
 
 
+def _hybrid_engine() -> Engine:
+    # Imported where it is needed: gmssl and pycryptodome are three megabytes that the fast engine does without.
+    from hsm.primitives.hybrid import HybridEngine
+
+    return _checked(HybridEngine)
+
+
 @cache
 def default_engine() -> Engine:
     """Fast, else fast but for SM2, else portable."""
-    makers: tuple[Callable[[], Engine], ...] = (fast_engine, lambda: _checked(HybridEngine))
+    makers: tuple[Callable[[], Engine], ...] = (fast_engine, _hybrid_engine)
     for make in makers:
         try:
             engine = make()

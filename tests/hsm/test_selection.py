@@ -20,7 +20,8 @@ from hsm.primitives import (
     portable_engine,
     selection,
 )
-from hsm.primitives.fast import FastEngine, FastSymmetric, HybridEngine
+from hsm.primitives.fast import FastEngine, FastSymmetric
+from hsm.primitives.hybrid import HybridEngine
 from hsm.primitives.portable import PortableEngine
 
 blocks16 = st.binary(min_size=1, max_size=8).map(lambda seed: (seed * 16)[: 16 * len(seed)])
