@@ -153,8 +153,9 @@ class RecordBody(Message):
         try:
             return model.model_validate(self.payload, strict=True)
         except ValidationError as error:  # its own text would quote the record
-            place = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise RecordInvalidError(f"{self.kind}: {place or 'payload'}") from None
+            place = error.errors()[0]["loc"][:1]
+            field = place[0] if place and place[0] in model.model_fields else "payload"
+            raise RecordInvalidError(f"{self.kind}: {field}") from None
 
 
 class SentRecord(Message):
@@ -211,6 +212,8 @@ class RecordBatch(Message):
         first = self.records[0].sequence
         if [record.sequence for record in self.records] != list(range(first, first + len(self.records))):
             raise ValueError("the records are not one after the other")
+        if self.told < self.records[-1].sequence:
+            raise ValueError("the terminal has records that it says it has not")
         return self
 
 

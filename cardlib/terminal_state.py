@@ -161,7 +161,9 @@ class Heartbeat(Message):
 class Lock(Message):
     """Why this terminal does no card work, and whom to ask."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "机器移机", "contact": "示例市社保中心 12333"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"reason": "机器移机", "contact": "示例市社保中心 12333"}]}
+    )
 
     reason: str = Field(min_length=1, max_length=128)
     contact: str = Field(min_length=1, max_length=128)
