@@ -1,0 +1,1 @@
+"""What the centre publishes, at the terminal: fetched, kept and asked without the network."""
