@@ -1,7 +1,8 @@
-"""Messages of the local API about serial devices."""
+"""Messages of the local API about devices."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Literal, Self
 
@@ -12,8 +13,26 @@ from terminal_agent.devices import MAX_WAIT_S, Device, DeviceKind, DeviceState
 from terminal_agent.schemas import Body, _example
 
 
+class HealthView(Body):
+    """Since the agent's start: how often the device answered and how often not, and when last."""
+
+    model_config = _example(
+        successes=812,
+        failures=1,
+        last_success_at="2026-11-22T05:00:00Z",
+        last_failure_at="2026-11-22T01:12:00Z",
+        last_failure="READER_LOST",
+    )
+
+    successes: int
+    failures: int
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_failure: FailureCode | None
+
+
 class DeviceView(Body):
-    """A configured serial device. `failure` says why it is lost; `readers` are the names of an MT3 reader's slots."""
+    """A configured device. `failure` says why it is lost; `readers` are the names of an MT3 reader's slots."""
 
     model_config = _example(
         kind="mt3_reader",
@@ -21,6 +40,15 @@ class DeviceView(Body):
         state="lost",
         failure="READER_NOT_FOUND",
         readers=["MT3 ttyUSB0 00 00", "MT3 ttyUSB0 00 01"],
+        name="ttyUSB0",
+        is_simulated=False,
+        health={
+            "successes": 1,
+            "failures": 1,
+            "last_success_at": "2026-11-22T01:00:00Z",
+            "last_failure_at": "2026-11-22T01:12:00Z",
+            "last_failure": "READER_NOT_FOUND",
+        },
     )
 
     kind: DeviceKind
@@ -28,15 +56,21 @@ class DeviceView(Body):
     state: DeviceState
     failure: FailureCode | None
     readers: list[str]
+    name: str
+    is_simulated: bool
+    health: HealthView
 
     @classmethod
-    def of(cls, device: Device) -> Self:
+    def of(cls, device: Device, *, is_simulated: bool) -> Self:
         return cls(
             kind=device.kind,
             port=device.port,
             state=device.state,
             failure=device.failure,
             readers=list(device.readers),
+            name=device.name,
+            is_simulated=is_simulated,
+            health=HealthView.model_validate(asdict(device.health)),
         )
 
 

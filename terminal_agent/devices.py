@@ -12,14 +12,14 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from apdu.errors import CardAbsentError, ReaderServiceError, TransportError
-from apdu.serial.errors import IdCardError
+from apdu.serial.errors import IdCardError, PinEntryError
 from apdu.serial.idcard import IdCard
 from apdu.serial.idcard_reader import READ_TIMEOUT_S, IdCardReader
 from apdu.serial.readers import Mt3Port, SerialReaders
@@ -45,6 +45,8 @@ class DeviceKind(StrEnum):
     QR_SCANNER = "qr_scanner"
     PIN_PAD = "pin_pad"
     CARD_PRINTER = "card_printer"
+    RECEIPT_PRINTER = "receipt_printer"
+    CAMERA = "camera"
 
 
 class DeviceState(StrEnum):
@@ -57,6 +59,24 @@ class DeviceState(StrEnum):
 
 
 @dataclass(slots=True)
+class Health:
+    """How a device has answered since the agent's start: a look, a read, a scan, an entry counts one."""
+
+    successes: int = 0
+    failures: int = 0
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_failure: FailureCode | None = None
+
+    def note(self, failure: FailureCode | None) -> None:
+        now = datetime.now(UTC)
+        if failure is None:
+            self.successes, self.last_success_at = self.successes + 1, now
+        else:
+            self.failures, self.last_failure_at, self.last_failure = self.failures + 1, now, failure
+
+
+@dataclass(slots=True)
 class Device:
     """`failure` says why it is lost. `readers` are the names of an MT3 reader's slots."""
 
@@ -65,6 +85,19 @@ class Device:
     state: DeviceState = DeviceState.UNKNOWN
     failure: FailureCode | None = None
     readers: tuple[str, ...] = ()
+    health: Health = field(default_factory=Health)
+
+    @property
+    def name(self) -> str:
+        """What people call it: the last part of its port."""
+        return self.port.rpartition("/")[2]
+
+    def see(self, is_there: bool, lost_as: FailureCode = FailureCode.READER_NOT_FOUND) -> None:
+        """For what is never asked by itself: its port is there or not, and each change counts."""
+        state = DeviceState.READY if is_there else DeviceState.LOST
+        if state is not self.state:
+            self.state, self.failure = state, None if is_there else lost_as
+            self.health.note(self.failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +112,17 @@ class DeviceHall:
     def __init__(self, hub: EventHub, settings: AgentSettings) -> None:
         self._hub = hub
         self._settings = settings
+        self.gate: Callable[[], None] = lambda: None
+        """Raises where nobody's card may be read now."""
         self._mt3_ports = [
             Mt3Port(reader.port, reader.form, reader.baud, reader.slots, reader.label)
             for reader in settings.mt3_readers
         ]
+        self._mt3_devices = [
+            Device(DeviceKind.MT3_READER, port.path, readers=tuple(port.reader_name(slot) for slot in port.slots))
+            for port in self._mt3_ports
+        ]
+        self._pad_device = Device(DeviceKind.PIN_PAD, settings.pin_pad or "")
         self._serial: SerialReaders | None = None
         self._module: IdCardReader | None = None
         self._module_worker: ReaderWorker | None = None
@@ -123,24 +163,25 @@ class DeviceHall:
 
     def all(self, is_reader_there: Callable[[str], bool]) -> list[Device]:
         """Every configured device. `is_reader_there` knows the readers by name."""
-        found = []
-        for port in self._mt3_ports:
-            names = tuple(port.reader_name(slot) for slot in port.slots)
-            is_there = any(map(is_reader_there, names))
-            found.append(_device(DeviceKind.MT3_READER, port.path, is_there, names))
-        found += [device for device in (self._module_device, self._scanner_device) if device.port]
-        if self._settings.pin_pad:
-            pad = Device(DeviceKind.PIN_PAD, self._settings.pin_pad)
+        for device in self._mt3_devices:
+            device.see(any(map(is_reader_there, device.readers)))
+        if self._pad_device.port and os.name == "posix":
             # The pad is opened for each entry; before that only its port can be seen, and not on every system.
-            is_visible = os.name == "posix"
-            found.append(_device(pad.kind, pad.port, Path(pad.port).exists()) if is_visible else pad)
-        return found
+            self._pad_device.see(Path(self._pad_device.port).exists())
+        others = (self._module_device, self._scanner_device, self._pad_device)
+        return [*self._mt3_devices, *(device for device in others if device.port)]
+
+    def pad_used(self, error: Exception | None) -> None:
+        """After an entry at the PIN pad; on any thread. What the holder did is no failure of the pad."""
+        if not isinstance(error, PinEntryError):
+            self._pad_device.health.note(failure_of(error) if error else None)
 
     # -- ID cards ---------------------------------------------------------------------------------------------------
 
     async def read_id_card(self, wait_s: float) -> IdCard:
         """The ID card laid on the module within `wait_s`. Raises DeviceNotConfiguredError, CardAbsentError,
         IdCardError, IdCardDataError, or what a lost module raises."""
+        self.gate()
         module, worker = self._module, self._module_worker
         if module is None or worker is None:
             raise DeviceNotConfiguredError("no ID-card module is configured")
@@ -230,6 +271,7 @@ class DeviceHall:
 
     def _set(self, device: Device, state: DeviceState, failure: FailureCode | None) -> None:
         """An event for each change; the first good word of a device is none."""
+        device.health.note(failure)
         before, device.state, device.failure = device.state, state, failure
         if state is before or (before is DeviceState.UNKNOWN and state is DeviceState.READY):
             return
@@ -238,9 +280,3 @@ class DeviceHall:
         self._hub.publish(
             name, {"kind": device.kind.value, "port": device.port, "failure": failure.value if failure else None}
         )
-
-
-def _device(kind: DeviceKind, port: str, is_there: bool, readers: tuple[str, ...] = ()) -> Device:
-    if is_there:
-        return Device(kind, port, DeviceState.READY, None, readers)
-    return Device(kind, port, DeviceState.LOST, FailureCode.READER_NOT_FOUND, readers)

@@ -148,6 +148,7 @@ class PrinterDesk:
         else:
             state, failure = DeviceState.READY, None
         device = self._device
+        device.health.note(failure)
         before = (device.state, device.failure)
         device.state, device.failure = state, failure
         if before == (state, failure) or (before[0] is DeviceState.UNKNOWN and state is DeviceState.READY):
