@@ -24,6 +24,10 @@ from bench.measure import BenchError, heading, mark, times
 LOGINS: Final = 64
 ROUNDS: Final = 5
 _ALONE_ROUNDS: Final = 2
+_WARM: Final = 2
+_PEER_WARM: Final = 16
+"""Batches before any that counts. Node goes on compiling what runs often: after a thousand log-ins each costs half of
+what the first did."""
 AT_ONCE: Final = 32
 """Browsers. Ours stores together what comes together, so figures of one browser alone are told beside those of many."""
 OPEN_PAGES: Final = (1, 200)
@@ -170,7 +174,8 @@ async def _measure(
             await stack.enter_async_context(reach(one.flow.phones, one.flow.wire.origin))
         for server, _ in sides:
             await server.flow.discover()
-            await _batch(server, logins // 2)  # warm: statements prepared, code compiled
+            for _ in range(_WARM if isinstance(server, OurServer) else _PEER_WARM):
+                await _batch(server, logins)
         seen: dict[int, list[_Batch]] = {number: [] for number in range(len(sides))}
         for _ in range(rounds):
             for number, (server, count) in enumerate(sides):

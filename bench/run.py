@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from bench import (
+    agent,
+    agent_lists,
     apdu,
     api,
     audit,
@@ -23,13 +25,17 @@ from bench import (
     flows,
     fuzz,
     ifd,
+    insertions,
     issue,
+    journal,
+    journal_soak,
     key_operations,
     login,
     pictures,
     production,
     readers,
     soak,
+    terminals,
     wire,
 )
 from bench.measure import BenchError, Machine, Part
@@ -58,11 +64,17 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         "api": api.measure,
         "audit": audit.measure,
         "block-list": block_list.measure,
+        "agent": agent.measure,
+        "agent-insertions": insertions.measure,
+        "agent-lists": agent_lists.measure,
         "production": production.measure,
         "console": console.measure,
         "ecard": ecard.measure,
+        "journal": journal.measure,
+        "journal-soak": journal_soak.measure,
         "login": login.measure,
         "pictures": pictures.measure,
+        "terminals": terminals.measure,
         "soak": partial(soak.measure, seconds=seconds),
     }
     if only is not None and only not in parts:

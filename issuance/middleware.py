@@ -34,7 +34,7 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 
 class BodyTooLargeError(ProblemError):
     def __init__(self, limit: int) -> None:
-        field = field_error("body", "too_large", expected=limit)
+        field = field_error("body", "too_large", expected=_size(limit))
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         super().__init__("INPUT_INVALID", str(field), fields=[field], status=status)
 
@@ -44,6 +44,10 @@ class BodyTimeoutError(ProblemError):
         super().__init__(
             "TIMEOUT", f"the body did not arrive within {seconds:g} seconds", status=HTTPStatus.REQUEST_TIMEOUT
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 20):.3g} MB" if count >= 1 << 20 else f"{count / (1 << 10):.3g} KB"
 
 
 class RequestMiddleware:

@@ -152,13 +152,17 @@ def with_heads(home: Home, settings: Settings) -> Settings:
 
 def with_services(database_url: str | None, work: Callable[[Services], Awaitable[T]]) -> T:
     """Run `work` over the centre's own database and keys, on the server itself."""
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from cardlib.failures import FailureCode
     from issuance.app import close_services, create_services
     from issuance.settings import Settings
     from onecard_cli.home import Home
+    from onecard_cli.publication import with_publication
 
     home = Home.default()
     url = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
-    settings = with_heads(home, Settings(database_url=url))
+    settings = with_publication(home, with_heads(home, Settings(database_url=url)))
 
     async def run() -> T:
         with home.keys_in_use() as keys:
@@ -168,4 +172,8 @@ def with_services(database_url: str | None, work: Callable[[Services], Awaitable
             finally:
                 await close_services(services)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except (OperationalError, ProgrammingError) as error:  # its words quote the statement
+        hint = "新的数据库先运行 onecard issuance migrate / a new database needs onecard issuance migrate first"
+        raise CommandError(FailureCode.DATABASE_UNAVAILABLE, f"{type(error.orig).__name__}; {hint}") from None

@@ -12,7 +12,6 @@ import typer
 from onecard_cli import ROOT
 from onecard_cli.output import reports_failures
 
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -57,7 +56,8 @@ def bench(
         str | None,
         typer.Option(
             help="crypto, apdu, cards, flows, readers, ifd, wire, keys, fuzz, chaos, soak, production, issue, api, "
-            "audit, console, pictures, ecard, login, block-list"
+            "audit, console, pictures, ecard, login, block-list, agent, agent-insertions, "
+            "agent-lists, journal, journal-soak, terminals"
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="fuzz：每个对象的输入数 / inputs for each target")] = 1_000_000,

@@ -33,7 +33,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False
     \b
     Example: ./onecard doctor --json
     """
-    findings = [finding for subject, check in CHECKS for finding in _safely(subject, check)]
+    findings = all_findings()
     if as_json:
         print_json({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]})
     else:
@@ -42,6 +42,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False
             if finding.remedy:
                 print(f"    → {finding.remedy}")
     raise typer.Exit(0 if all(f.ok for f in findings) else 1)
+
+
+def all_findings() -> list[Finding]:
+    return [finding for subject, check in CHECKS for finding in _safely(subject, check)]
 
 
 def _safely(subject: str, check: Check) -> Iterator[Finding]:
@@ -173,6 +177,18 @@ def _devices(_: str) -> Iterator[Finding]:
     yield from device_findings()
 
 
+def _ports(subject: str) -> Iterator[Finding]:
+    from onecard_cli.doctor_agent import port_findings
+
+    yield from port_findings(subject)
+
+
+def _card_users(subject: str) -> Iterator[Finding]:
+    from onecard_cli.doctor_agent import card_findings
+
+    yield from card_findings(subject)
+
+
 Check = Callable[[str], Iterator[Finding]]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("Python", _python),
@@ -180,6 +196,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("PC/SC 客户端 / client", _pcsc),
     ("PC/SC 模拟 / simulation (pcscd, vpcd)", _simulation),
     ("系统读卡器 / readers", _readers),
+    ("用卡的程序 / programs using cards", _card_users),
+    ("终端服务端口 / the agent's ports", _ports),
     ("数据目录 / home", _home),
     ("密钥库 / key store", _key_store),
     ("乘车码证书 / transit certificate", _transit),

@@ -13,6 +13,7 @@ import typer
 from onecard_cli.output import CommandError, reports_failures
 
 if TYPE_CHECKING:
+    from cardlib.transit_code_anchors import TrustAnchors
     from cardlib.transit_code_verifier import TransitCodeVerifier
 
 MAX_LINE = 4096
@@ -21,10 +22,13 @@ MAX_PIXELS = 20_000_000
 
 @reports_failures
 def gate(
-    anchors: Annotated[Path, typer.Option(help="根公钥信任名单 / file of trusted roots")],
+    anchors: Annotated[Path | None, typer.Option(help="根公钥信任名单 / file of trusted roots")] = None,
     pictures: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PICTURE]...", help="码的图片；没有则逐行读十六进制 / else hex lines"),
+    ] = None,
+    held: Annotated[
+        Path | None, typer.Option(help="名单从这里取：catalog fetch 的文件夹 / take them from what was fetched there")
     ] = None,
     used: Annotated[
         Path | None, typer.Option(help="记住用过的码的文件，重启也不忘 / file that remembers used codes")
@@ -38,15 +42,14 @@ def gate(
     \b
     Example: ./onecard wallet code --scene transit | tail -1 | ./onecard ecard gate --anchors roots.json --used used.db
     Example: ./onecard ecard gate --anchors roots.json --amount 300 code.png
+    Example: ./onecard ecard gate --held held --used used.db
     """
     from cardlib.spec.transit_code import code_profile
-    from cardlib.transit_code_anchors import TrustAnchors
     from cardlib.transit_code_uses import FileUses, MemoryUses
     from cardlib.transit_code_verifier import TransitCodeVerifier
-    from onecard_cli.ecard import content_of
 
     store = MemoryUses() if used is None else FileUses(used)
-    verifier = TransitCodeVerifier(TrustAnchors.parse(content_of(anchors)), code_profile(profile), used=store)
+    verifier = TransitCodeVerifier(_roots(anchors, held), code_profile(profile), used=store)
     refused = 0
     try:
         for scanned in _from_pictures(pictures) if pictures else _from_lines():
@@ -56,6 +59,23 @@ def gate(
             store.close()
     if refused:
         raise typer.Exit(1)
+
+
+def _roots(anchors: Path | None, held: Path | None) -> TrustAnchors:
+    """From one of both; a set is verified anew, signatures and terms. Raises CommandError, DistributionError."""
+    from cardlib.failures import FailureCode
+    from cardlib.transit_code_anchors import TrustAnchors
+    from onecard_cli.ecard import content_of
+
+    if (anchors is None) == (held is None):
+        raise CommandError(FailureCode.INPUT_INVALID, "--anchors 或 / or --held")
+    if anchors is not None:
+        return TrustAnchors.parse(content_of(anchors))
+    assert held is not None
+    from apps_catalog.distribution.client import verify
+    from terminal_agent.catalog.contents import ANCHORS
+
+    return TrustAnchors.parse(content_of(verify(held).files / ANCHORS))
 
 
 def _opens(verifier: TransitCodeVerifier, scanned: bytes, amount_fen: int, *, as_json: bool) -> bool:

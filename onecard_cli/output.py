@@ -32,7 +32,8 @@ class CommandError(Exception):
 def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
     """0: any free one. Raises CommandError where another program has the port."""
     try:
-        return socket.create_server((host, port))
+        # Asked anew, the socket knows that its protocol is TCP; without, asyncio leaves Nagle's delay on.
+        return socket.socket(fileno=socket.create_server((host, port)).detach())
     except OSError as error:
         hint = "换一个端口，0 任选 / choose another port, 0: any free one"
         raise CommandError(FailureCode.INPUT_INVALID, f"{host}:{port}: {error.strerror}; {hint}") from None

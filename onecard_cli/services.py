@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onecard_cli import office, office_photo
+from onecard_cli import (
+    agent_catalog,
+    agent_config,
+    agent_devices,
+    agent_diagnosis,
+    agent_journal,
+    agent_pairings,
+    agent_samples,
+    agent_selftest,
+    office,
+    office_photo,
+    publication,
+    terminals,
+)
 from onecard_cli.output import CommandError, listen, reports_failures
 
 if TYPE_CHECKING:
@@ -27,11 +40,23 @@ issuance_app.command("photo")(office_photo.upload)
 issuance_app.command("show")(office.show)
 issuance_app.command("write-off")(office.write_off)
 issuance_app.command("validate")(office.validate)
+issuance_app.add_typer(publication.publication_app, name="publication")
 agent_app.command("issue")(office.issue)
 agent_app.command("initialize")(office.initialize)
 agent_app.command("rewrite")(office.rewrite)
 agent_app.command("pin-reset")(office.pin_reset)
 agent_app.command("pin-unblock")(office.pin_unblock)
+agent_app.command("catalog")(agent_catalog.state)
+agent_app.add_typer(agent_pairings.pairings_app, name="pairings")
+agent_app.command("journal")(agent_journal.journal)
+agent_app.command("devices")(agent_devices.devices)
+agent_app.command("samples")(agent_samples.samples)
+agent_app.command("selftest")(agent_selftest.selftest)
+agent_app.add_typer(agent_config.config_app, name="config")
+agent_app.command("register")(agent_config.register)
+issuance_app.add_typer(terminals.terminals_app, name="terminals")
+agent_app.command("diagnose")(agent_diagnosis.diagnose)
+issuance_app.command("reconcile")(agent_journal.reconcile)
 
 OWN_LOGGERS = ("apdu", "cardlib", "hsm", "issuance", "terminal_agent")
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="就绪后写入地址 / written when ready")]
@@ -78,6 +103,7 @@ def serve(
     from issuance.settings import Settings
     from onecard_cli.audit import with_heads
     from onecard_cli.home import Home
+    from onecard_cli.publication import with_publication
     from onecard_cli.sim_bank import simulated_bank
     from onecard_cli.transit_ca import with_transit
 
@@ -86,7 +112,7 @@ def serve(
     given = {"host": host, "port": port, "database_url": database_url}
     given["database_url"] = database_url or os.environ.get("ONECARD_ISSUANCE_DATABASE_URL") or home.database_url
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    settings = with_transit(home, with_heads(home, settings))
+    settings = with_publication(home, with_transit(home, with_heads(home, settings)))
     migrate(settings.database_url)
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings.port, settings.host)
     listener.listen(512)
@@ -167,11 +193,18 @@ def run_agent(
     client_key: Annotated[Path | None, typer.Option(help="终端密钥文件 / the terminal's key file")] = None,
     psam_reader: Annotated[list[str] | None, typer.Option(help="PSAM 所在读卡器 / reader of the PSAM")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="允许的网页来源 / allowed web origin")] = None,
+    pair_origin: Annotated[list[str] | None, typer.Option(help="配对后允许的网页 / origin allowed once paired")] = None,
     mt3_reader: Annotated[list[str] | None, typer.Option(help="MT3 读写器串口 / port of an MT3 reader")] = None,
     id_card_module: Annotated[str | None, typer.Option(help="身份证模块串口 / port of the ID-card module")] = None,
     scanner: Annotated[str | None, typer.Option(help="扫码器串口 / port of the QR scanner")] = None,
     pin_pad: Annotated[str | None, typer.Option(help="密码键盘串口 / port of the PIN pad")] = None,
     card_printer: Annotated[str | None, typer.Option(help="卡面打印机地址 / printer's bridge, host:port")] = None,
+    receipt_printer: Annotated[str | None, typer.Option(help="凭条打印机地址或串口 / host:port or port")] = None,
+    camera: Annotated[str | None, typer.Option(help="摄像头，file:文件夹 / camera, file:FOLDER")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="终端保存数据的文件夹 / what the agent keeps")] = None,
+    catalog_url: Annotated[str | None, typer.Option(help="目录和黑名单的发布地址 / repository to fetch from")] = None,
+    catalog_root: Annotated[Path | None, typer.Option(help="发布的根文件 / its first root file")] = None,
+    config: agent_config.ConfigOption = None,
     readers: Annotated[str, typer.Option(help="auto, pcsc, vpcd")] = "auto",
     ready_file: ReadyFile = None,
 ) -> None:
@@ -182,7 +215,6 @@ def run_agent(
     """
     from apdu.vpcd import VpcdReaders
     from terminal_agent.server import Ready, run
-    from terminal_agent.settings import AgentSettings
 
     log_to_stderr("%(asctime)s %(levelname)s %(name)s %(message)s")
     given = {
@@ -193,13 +225,19 @@ def run_agent(
         "client_key": client_key,
         "psam_readers": tuple(psam_reader) if psam_reader else None,
         "allowed_origins": tuple(allow_origin) if allow_origin else None,
+        "pairing_origins": tuple(pair_origin) if pair_origin else None,
         "mt3_readers": tuple(mt3_reader) if mt3_reader else None,
         "id_card_module": id_card_module,
         "scanner": scanner,
         "pin_pad": pin_pad,
         "card_printer": card_printer,
+        "receipt_printer": receipt_printer,
+        "camera": camera,
+        "state_dir": state_dir,
+        "catalog_url": catalog_url,
+        "catalog_root": catalog_root,
     }
-    settings = AgentSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = agent_config.effective(config, given).settings
     service = reader_service(readers)
     slots = service.ports if isinstance(service, VpcdReaders) else []
 

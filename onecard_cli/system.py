@@ -32,6 +32,7 @@ from onecard_cli.home import Home
 from onecard_cli.key_office import KeyOffice
 from onecard_cli.output import CommandError
 from onecard_cli.personas import installed_psam
+from onecard_cli.publication import ensure_demo_repository
 from onecard_cli.sim_bank import SIMULATED
 from onecard_cli.transit_ca import ensure_demo_issuer
 from simulators.pcscd import PrivatePcscd
@@ -51,6 +52,8 @@ CLIENTS = {
 NAMES = {"wallet-1": "示例手机应用", "verifier-1": "示例医院"}
 """What holders see of them."""
 PR_SET_PDEATHSIG = 1
+PUBLICATION_PAUSE = "ONECARD_ISSUANCE_PUBLICATION_DELTA_S"
+FETCH_PAUSE = "ONECARD_AGENT_CATALOG_INTERVAL_S"
 
 
 def unused_port() -> int:
@@ -124,6 +127,8 @@ class System:
             "PYTHONPATH": str(ROOT),
             "ONECARD_PASSPHRASE": home.passphrase(),
             "ONECARD_ISSUANCE_BANK_URL": os.environ.get("ONECARD_ISSUANCE_BANK_URL", SIMULATED),
+            PUBLICATION_PAUSE: os.environ.get(PUBLICATION_PAUSE, "15"),
+            FETCH_PAUSE: os.environ.get(FETCH_PAUSE, "5"),
         }
         self.pcscd: PrivatePcscd | None = None
         self.issuance_url = ""
@@ -194,7 +199,9 @@ class System:
     def _start(self) -> None:
         """Both services come up side by side; the issuance address is known before its process is."""
         with self.home.key_service() as keys:
-            ensure_demo_issuer(KeyOffice(self.home, keys), int(time.time()))
+            office = KeyOffice(self.home, keys)
+            ensure_demo_issuer(office, int(time.time()))
+            ensure_demo_repository(office)
         terminal_key = self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
         agent_port = agent_port or unused_port()  # pages of the console are told before the agent runs
@@ -214,6 +221,8 @@ class System:
             *("agent", "run", "--profile", "counter", "--port", agent_port, "--ws-port", ws_port),
             *("--issuance-url", self.issuance_url, "--client-key", terminal_key),
             *("--allow-origin", self.issuance_url),
+            *("--state-dir", self.home.path / "agent", "--catalog-root", self.home.repository_root),
+            *("--catalog-url", f"{self.issuance_url}/v1/distribution"),
             *("--psam-reader", PSAM_SLOT, "--readers", "pcsc" if self.use_pcsc else "vpcd"),
         )
         # Loads the database layer while both services come up.

@@ -185,9 +185,9 @@ def _write(file: Path, content: bytes) -> None:
         raise CommandError(FailureCode.INPUT_INVALID, f"{file}: {error.strerror}") from None
 
 
-def _blocks(rows: Sequence[Sequence[bool]], *, is_terminal: bool) -> str:
+def _blocks(rows: Sequence[bytes], *, is_terminal: bool) -> str:
     """Two modules a character; on a terminal black on white, whatever its colours are."""
-    pairs = zip_longest(rows[::2], rows[1::2], fillvalue=[False] * len(rows))
+    pairs = zip_longest(rows[::2], rows[1::2], fillvalue=bytes(len(rows)))
     lines = ("".join(" ▄▀█"[2 * top + bottom] for top, bottom in zip(*pair, strict=True)) for pair in pairs)
     return "\n".join(f"\x1b[30;107m{line}\x1b[0m" if is_terminal else line for line in lines)
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from apdu.readers import ReaderService
-from cardlib.client_auth import ClientAuth, ClientKey
-from terminal_agent import page, pin_page, problems
+from terminal_agent import diagnosis, page, pairing_page, pin_page, problems
 from terminal_agent.agent import Agent
+from terminal_agent.catalog.configuration import with_kept
+from terminal_agent.catalog.endpoints import router as catalog_router
 from terminal_agent.centre import HttpIssuanceClient, IssuanceClient
+from terminal_agent.device_endpoints import router as device_router
 from terminal_agent.endpoints import PROBLEM_SCHEMA, router
 from terminal_agent.guard import Guard
+from terminal_agent.journal.endpoints import router as journal_router
+from terminal_agent.lease_endpoints import router as lease_router
+from terminal_agent.pairing_endpoints import router as pairing_router
 from terminal_agent.schemas import Problem
 from terminal_agent.settings import AgentSettings
+
+ROUTERS: Final = (router, catalog_router, lease_router, pairing_router, journal_router, device_router)
+"""Every route of the API that the description shows."""
 
 
 def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: IssuanceClient | None = None) -> FastAPI:
@@ -26,6 +34,7 @@ def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: Iss
     Without `issuance` the client is made from the settings, if they name a centre. The API documents itself at
     `/openapi.json` only: the usual viewers load scripts from elsewhere.
     """
+    settings = with_kept(settings)
     agent = Agent(settings, readers, issuance or centre_of(settings))
 
     @asynccontextmanager
@@ -45,12 +54,15 @@ def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: Iss
         redirect_slashes=False,
     )
     app.state.agent = agent
-    app.include_router(router)
+    for part in ROUTERS:
+        app.include_router(part)
     page.install(app, settings)
     pin_page.install(app, agent.dialog)
-    problems.install(app, router.routes)
+    pairing_page.install(app, agent.pairings)
+    diagnosis.install(app, agent)
+    problems.install(app, [route for part in ROUTERS for route in part.routes])
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
-    app.add_middleware(Guard, allowed_origins=settings.allowed_origins, ports=agent.ports)
+    app.add_middleware(Guard, origins=agent.origins, ports=agent.ports, pairings=agent.pairings)
     return app
 
 
@@ -67,5 +79,11 @@ def centre_of(settings: AgentSettings) -> IssuanceClient | None:
     """The configured centre; requests are signed when a client key is configured. Raises ClientKeyError."""
     if settings.issuance_url is None:
         return None
-    auth = ClientAuth(ClientKey.load(settings.client_key)) if settings.client_key is not None else None
-    return HttpIssuanceClient(settings.issuance_url, auth=auth, timeout_s=settings.network_timeout_s)
+    from cardlib.client_auth import ClientAuth, ClientKey
+
+    if settings.client_key is None:
+        return HttpIssuanceClient(settings.issuance_url, timeout_s=settings.network_timeout_s)
+    key = ClientKey.load(settings.client_key)
+    return HttpIssuanceClient(
+        settings.issuance_url, auth=ClientAuth(key), sign=key.sign, timeout_s=settings.network_timeout_s
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from apdu.channel import CountingChannel, TraceChannel
@@ -12,6 +13,8 @@ from apdu.readers import CardConnection
 from cardlib.driver import error_answer, read_card_bas
 from cardlib.psam import PsamError
 from cardlib.session import SocialSecurityCard
+from terminal_agent.catalog.blocked import BlockView
+from terminal_agent.journal.desk import JournalDesk
 from terminal_agent.problems import AgentError
 from terminal_agent.registry import Reader, ReaderRegistry
 from terminal_agent.schemas import BasicInformationView
@@ -28,11 +31,19 @@ LOG = logging.getLogger("terminal_agent.cards")
 
 
 class CardDesk:
-    """Card reads of this terminal, authenticated by its PSAM when there is one."""
+    """Card reads of this terminal, authenticated by its PSAM when there is one; `look` asks the block list."""
 
-    def __init__(self, registry: ReaderRegistry, settings: AgentSettings) -> None:
+    def __init__(
+        self,
+        registry: ReaderRegistry,
+        settings: AgentSettings,
+        look: Callable[[str], BlockView | None],
+        journal: JournalDesk,
+    ) -> None:
         self._registry = registry
         self._settings = settings
+        self._look = look
+        self._journal = journal
         self._psams: dict[int, TerminalPsam] = {}
 
     def psam(self) -> TerminalPsam | None:
@@ -42,24 +53,28 @@ class CardDesk:
             return None
         key = id(reader.worker)
         if key not in self._psams:
+            self.close()
             self._psams = {key: TerminalPsam(reader.service, reader, self._settings.operation_timeout_s)}
         return self._psams[key]
 
     def close(self) -> None:
         for psam in self._psams.values():
             psam.close()
+        self._psams = {}
 
     async def read_basic(self, reader_name: str, *, authenticate: bool, masked: bool) -> BasicInformationView:
         """Raises what card and reader do. A read of full numbers leaves a trace in the log, without the numbers."""
         reader = self._registry.get(reader_name)
         psam = self.psam() if authenticate else None
 
-        def read(connection: CardConnection) -> BasicInformationView:
+        def read(connection: CardConnection) -> tuple[BasicInformationView, str]:
             begun = time.perf_counter()
             counter = CountingChannel(connection)
+            self._journal.admit()
             card = SocialSecurityCard(TraceChannel(counter), connection.atr, protocol=connection.protocol)
             basic = card.read_basic(psam)
-            return BasicInformationView.of(
+            self._journal.used("read", basic.identification_code, basic.card_number)
+            view = BasicInformationView.of(
                 basic,
                 masked=masked,
                 id_digits=3 if self._settings.profile is Profile.COUNTER else 0,
@@ -68,11 +83,12 @@ class CardDesk:
                 size=counter.bytes_sent + counter.bytes_received,
                 ms=round((time.perf_counter() - begun) * 1000, 1),
             )
+            return view, basic.identification_code
 
-        view = await self._registry.use(reader, read, self._settings.operation_timeout_s)
+        view, code = await self._registry.use(reader, read, self._settings.operation_timeout_s)
         if not masked:
             LOG.info("full basic information read: reader %s, region %s", reader.name, view.region)
-        return view
+        return view.model_copy(update={"block": self._look(code)})
 
     async def driver_read(self, i_type: int) -> tuple[int, str]:
         """iReadCardBas of terminal.md §11: (0, the 11 items) or (negative code, error text). Never raises."""
@@ -81,7 +97,8 @@ class CardDesk:
             psam = self.psam()
 
             def read(connection: CardConnection) -> tuple[int, str]:
-                return read_card_bas(
+                self._journal.admit()
+                answer = read_card_bas(
                     TraceChannel(connection),
                     connection.atr,
                     authenticator=psam,
@@ -89,6 +106,10 @@ class CardDesk:
                     device_number=self._settings.device_number,
                     protocol=connection.protocol,
                 )
+                if answer[0] == 0:
+                    number, code = answer[1].split("|")[2:4]
+                    self._journal.used("read", code, number)
+                return answer
 
             code, text = await self._registry.use(reader, read, self._settings.operation_timeout_s)
         except ReaderNotFoundError as exc:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, runtime_checkable
 
-import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from cardlib.failures import FailureCode
 from cardlib.hsm_wire import BasicStep, CardStep, DebitAnswer, DebitOutcome, DebitView, StepAnswer
+from cardlib.terminal_records import RecordBatch, RecordsTaken
+from cardlib.terminal_state import DiagnosisUpload, Heartbeat, Orders, Received
 from cardlib.wire import BatchResponses, PrintReport, SessionReply, SessionStart
+
+if TYPE_CHECKING:
+    import httpx
 
 Reply = TypeVar("Reply", bound=BaseModel)
 LOG = logging.getLogger("terminal_agent.centre")
@@ -65,6 +70,25 @@ class SecurityModule(Protocol):
     async def debit_outcome(self, number: int, outcome: DebitOutcome) -> DebitView: ...
 
 
+@runtime_checkable
+class RecordCentre(Protocol):
+    """Where this terminal's records go. The same records may be sent again: the centre takes each once."""
+
+    def sign(self, text: bytes) -> bytes:
+        """By the terminal's key. Raises CentreRefusedError where it has none."""
+
+    async def send_records(self, batch: RecordBatch) -> RecordsTaken: ...
+
+
+@runtime_checkable
+class TerminalCentre(Protocol):
+    """Who looks after this terminal as a machine. Every call may be repeated."""
+
+    async def send_heartbeat(self, beat: Heartbeat) -> Orders: ...
+
+    async def send_diagnosis(self, upload: DiagnosisUpload) -> Received: ...
+
+
 class HttpIssuanceClient:
     """Talks to the centre over HTTP. `auth` signs each request anew, so a repeated request is not a replayed one."""
 
@@ -73,9 +97,14 @@ class HttpIssuanceClient:
         base_url: str,
         *,
         auth: httpx.Auth | None = None,
+        sign: Callable[[bytes], bytes] | None = None,
         timeout_s: float = 15.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        # Six megabytes, which a terminal without a centre need not carry.
+        import httpx
+
+        self._sign = sign
         # trust_env off: a proxy variable left in a kiosk's environment must not see card commands.
         self._http = httpx.AsyncClient(
             base_url=base_url, auth=auth, timeout=timeout_s, transport=transport, trust_env=False
@@ -105,6 +134,20 @@ class HttpIssuanceClient:
     async def debit_outcome(self, number: int, outcome: DebitOutcome) -> DebitView:
         return await self._hsm(f"debits/{number}/outcome", outcome, DebitView)
 
+    def sign(self, text: bytes) -> bytes:
+        if self._sign is None:
+            raise CentreRefusedError("CLIENT_UNKNOWN", "this terminal has no client key")
+        return self._sign(text)
+
+    async def send_records(self, batch: RecordBatch) -> RecordsTaken:
+        return await self._post("/v1/terminals/records", batch.model_dump_json(exclude_none=True), RecordsTaken)
+
+    async def send_heartbeat(self, beat: Heartbeat) -> Orders:
+        return await self._post("/v1/terminals/heartbeats", beat.model_dump_json(), Orders)
+
+    async def send_diagnosis(self, upload: DiagnosisUpload) -> Received:
+        return await self._post("/v1/terminals/diagnoses", upload.model_dump_json(), Received)
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
@@ -118,13 +161,15 @@ class HttpIssuanceClient:
         return await self._post(f"/v1/hsm/{path}", request.model_dump_json(), reply)
 
     async def _post(self, path: str, body: str, reply: type[Reply]) -> Reply:
+        import httpx
+
         try:
             async with self._http.stream("POST", path, content=body, headers=_HEADERS) as response:
                 content = await _content(response)
         except httpx.HTTPError as exc:
             raise CentreUnreachableError(f"{type(exc).__name__} on {path}") from exc
         if not response.is_success:
-            refusal = _refusal(response.status_code, content)
+            refusal = refusal_of(response.status_code, content)
             # A problem of the centre's own naming waits for a person; a bare 503 is a gateway's and passes.
             if response.status_code in _RETRYABLE_STATUS and refusal.failure in _PASSING:
                 raise CentreUnreachableError(f"status {response.status_code} on {path}")
@@ -152,7 +197,7 @@ def _words(reply: type[BaseModel]) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reply.__name__).lower()
 
 
-def _refusal(status: int, content: bytes) -> CentreRefusedError:
+def refusal_of(status: int, content: bytes) -> CentreRefusedError:
     """The centre's problem document (RFC 9457), or what can be said without one."""
     code, detail = "", ""
     try:

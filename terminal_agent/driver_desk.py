@@ -11,13 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from apdu.channel import TraceChannel
 from apdu.errors import CardAbsentError, ReaderNotFoundError, TransportError
 from apdu.readers import CardConnection
+from apdu.serial.errors import PinEntryCancelledError
 from apdu.serial.pinpad import BETWEEN_DIGITS_S, TOTAL_S, Pin, PinPad, Purpose
 from cardlib.driver import error_answer
 from cardlib.driver_hsm import HsmSteps
@@ -25,6 +26,7 @@ from cardlib.driver_session import Answer, DriverSession, DriverTerminal, Entere
 from cardlib.hsm_route import needs_hsm
 from cardlib.medical import PsamPurchase
 from cardlib.settlement_journal import Slip
+from terminal_agent.caller import CONNECTION, LINK, PROGRAM, Link
 from terminal_agent.cards import NO_READER, CardDesk, terminal_number_of
 from terminal_agent.centre import SecurityModule
 from terminal_agent.devices import DeviceHall
@@ -32,8 +34,9 @@ from terminal_agent.driver_functions import ID_CARD_FUNCTION, DriverFunction
 from terminal_agent.hsm_way import SETTLEMENTS, HsmWay, OncePin
 from terminal_agent.hub import EventHub
 from terminal_agent.id_cards import read_identity_card
-from terminal_agent.pin_dialog import PROGRAM, PinDialog, PinSubject, pin_subject
-from terminal_agent.problems import AgentError, DeviceNotConfiguredError
+from terminal_agent.journal.desk import Act, JournalDesk
+from terminal_agent.pin_dialog import PinDialog, PinSubject, pin_subject
+from terminal_agent.problems import AgentError, DeviceNotConfiguredError, ReaderBusyError
 from terminal_agent.registry import HeldCard, Reader, ReaderRegistry
 from terminal_agent.settings import AgentSettings
 from terminal_agent.settlements import Settlements
@@ -44,18 +47,33 @@ PIN_ENTRIES_S: Final = 2 * (TOTAL_S + BETWEEN_DIGITS_S)
 WATCH_PAUSE_S: Final = 1.0
 STEP_MISSING: Final = -23
 _GONE = frozenset({-2, -3, -4, NO_READER})
+LOCAL: Final = "本机程序 / local program"
+PAGE: Final = "网页 / web page"
 LOG = logging.getLogger("terminal_agent.driver")
 T = TypeVar("T")
+
+
+def named(answer: Answer, error: Exception) -> Answer:
+    """With the name of who has the reader, where that is the reason."""
+    holder = error.extra.get("holder") if isinstance(error, AgentError) else None
+    return (answer[0], f"{answer[1]} 正在使用：{holder['origin'] or holder['owner']}") if holder else answer
 
 
 class PadEntry:
     """The serial PIN pad as a `PinEntry`."""
 
-    def __init__(self, pad: PinPad) -> None:
+    def __init__(self, pad: PinPad, used: Callable[[Exception | None], None]) -> None:
         self._pad = pad
+        self._used = used
 
     def enter(self, *, is_new: bool) -> Pin:
-        return self._pad.enter(Purpose.NEW_PIN if is_new else Purpose.VERIFY)
+        try:
+            pin = self._pad.enter(Purpose.NEW_PIN if is_new else Purpose.VERIFY)
+        except Exception as error:
+            self._used(error)
+            raise
+        self._used(None)
+        return pin
 
 
 @dataclass(slots=True)
@@ -69,10 +87,18 @@ class _Held:
     steps: HsmSteps
     slip: Slip | None
     exits: AsyncExitStack
+    connection: str = field(default_factory=CONNECTION.get)
+    program: str = field(default_factory=PROGRAM.get)
 
     @property
     def is_there(self) -> bool:
         return self.reader.has_card and self.reader.insertions == self.insertions
+
+    @property
+    def is_mine(self) -> bool:
+        """Of a web page's connection, that it is the same; else that the caller is the same page, or a program too."""
+        connection = CONNECTION.get()
+        return self.connection == connection if connection else self.program == PROGRAM.get()
 
 
 class DriverDesk:
@@ -88,20 +114,26 @@ class DriverDesk:
         *,
         dialog: PinDialog,
         devices: DeviceHall,
+        journal: JournalDesk,
     ) -> None:
         self._registry = registry
         self._desk = desk
         self._settings = settings
         self._hub = hub
         self._module = module
-        self.settlements = Settlements(settings.debit_journal, registry, hub, module, settings.operation_timeout_s)
+        self._journal = journal
+        self.settlements = Settlements(
+            settings.debit_journal, registry, hub, module, settings.operation_timeout_s, journal
+        )
         pad = PinPad(settings.pin_pad, baud=settings.pin_pad_baud) if settings.pin_pad else None
         self._dialog, self._devices = dialog, devices
-        entry: PinEntry | None = PadEntry(pad) if pad else dialog if settings.pin_dialog else None
+        self._pad = PadEntry(pad, devices.pad_used) if pad else None
+        entry: PinEntry | None = self._pad or (dialog if settings.pin_dialog else None)
         self._new_pins = entry
         self._entry = OncePin(entry) if entry else None
         self._lock = asyncio.Lock()
         self._held: _Held | None = None
+        self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._calls = 0
         self._releases: set[asyncio.Task[None]] = set()
@@ -114,8 +146,13 @@ class DriverDesk:
             return await read_identity_card(self._devices)
         i_type = arguments.pop(0) if function.begins else 0
         async with self._lock:
+            try:
+                self._expect_mine()
+            except ReaderBusyError as exc:
+                return named(error_answer(exc), exc)
             self._calls += 1
             self._stop_timer()
+            self._link = LINK.get()
             try:
                 if function.name == "iReadCardBas":
                     answer = await self._read_bas(i_type)
@@ -126,8 +163,10 @@ class DriverDesk:
             except Exception as exc:
                 if not isinstance(exc, TransportError | AgentError):
                     LOG.error("unforeseen %s", type(exc).__name__, exc_info=exc)
-                answer = error_answer(exc)
+                answer = named(error_answer(exc), exc)
                 await self._release()
+            finally:
+                self._link = None
             if answer[0] in _GONE:
                 await self._release()
             elif self._held is not None:
@@ -144,20 +183,62 @@ class DriverDesk:
         """
         reader = self._registry.get(name)
         async with self._lock:
+            self._expect_mine()
             self._calls += 1
             self._stop_timer()
             await self._release()
             if not reader.has_card:
                 raise CardAbsentError(f"{reader.name} is empty")
             held = await self._hold(reader)
-            self._dialog.subject = partial(subject, held.session)
+            self._link = LINK.get()
             try:
+                self._ask_as(partial(subject, held.session))
                 timeout_s = self._settings.operation_timeout_s + PIN_ENTRIES_S
-                return await held.card.worker.call(lambda: act(held.session), timeout_s)
+                return await held.card.worker.call(lambda: self._logged_in(held.session, act), timeout_s)
             finally:
+                self._link = None
                 if self._entry is not None:
                     self._entry.forget()
                 await self._release()
+
+    def gone(self, link: Link) -> None:
+        """Who called by it has gone: a function of it that is on the card ends as always, but asks for no PIN."""
+        link.has_gone = True
+        if link is self._link:
+            self._dialog.give_up()
+
+    def _ask_as(self, subject: Callable[[bool], PinSubject]) -> None:
+        """Raises PinEntryCancelledError where who called has gone."""
+        if self._link is not None and self._link.has_gone:
+            raise PinEntryCancelledError("who called has gone")
+        self._dialog.subject = subject
+
+    def _logged_in(self, session: DriverSession, act: Callable[[DriverSession], T]) -> T:
+        self._journal.admit()
+        result = act(session)
+        self._note_use("log_in", session)
+        return result
+
+    def _note_use(self, act: Act, session: DriverSession) -> None:
+        if self._journal.is_kept:
+            card = session.opened()
+            self._journal.used(act, card.identification_code, card.card_number)
+
+    async def leave(self) -> None:
+        """A connection has ended: what it kept is given back at once."""
+        async with self._lock:
+            if self._held is not None and self._held.is_mine:
+                self._stop_timer()
+                await self._release()
+
+    def _expect_mine(self) -> None:
+        """One page must not go on with the PIN that another page's holder has typed. Raises ReaderBusyError."""
+        held = self._held
+        if held is not None and held.is_there and not held.is_mine:
+            error = ReaderBusyError(f"{held.reader.name}: {held.reader.holder}")
+            if held.reader.holder is not None:
+                error.extra = {"holder": held.reader.holder.public()}
+            raise error
 
     def new_pin(self, reader: str) -> EnteredPin:
         """For a card session with the centre. Blocks; not for the event loop.
@@ -168,6 +249,19 @@ class DriverDesk:
             raise DeviceNotConfiguredError("this terminal has no PIN pad and no PIN dialog")
         self._dialog.subject = lambda is_new: PinSubject("iReloadPIN", reader=reader)
         return self._new_pins.enter(is_new=True)
+
+    async def try_pad(self) -> int:
+        """How many keys somebody pressed at the PIN pad. Raises DeviceNotConfiguredError, and as `PinEntry`."""
+        pad = self._pad
+        if pad is None:
+            raise DeviceNotConfiguredError("no PIN pad is configured")
+
+        def enter() -> int:
+            with pad.enter(is_new=False) as keys:
+                return len(keys)
+
+        async with self._lock:
+            return await asyncio.to_thread(enter)
 
     def start(self) -> None:
         self.settlements.start()
@@ -215,12 +309,15 @@ class DriverDesk:
                 held = await self._hold(reader)
         timeout_s = self._settings.operation_timeout_s + (PIN_ENTRIES_S if function.asks_pin else 0)
         session, steps, slip = held.session, held.steps, held.slip
-        self._dialog.subject = partial(pin_subject, function.name, held.reader.name, PROGRAM.get(), session)
+        self._ask_as(partial(pin_subject, function.name, held.reader.name, PROGRAM.get(), session))
 
         def by_psam() -> Answer:
+            self._journal.admit(is_money=function.name in SETTLEMENTS)
             refusal = self.settlements.clear_way(session) if function.name in SETTLEMENTS else None
             answer = refusal or function.run(session, steps, *arguments)
             self.settlements.close(slip, answer)
+            if answer[0] == 0 and function.use is not None:
+                self._note_use(function.use, session)
             return answer
 
         try:
@@ -258,7 +355,7 @@ class DriverDesk:
     async def _hold(self, reader: Reader) -> _Held:
         """Raises ReaderBusyError while a card session has the reader."""
         async with AsyncExitStack() as exits:
-            self._registry.take(reader)
+            self._registry.take(reader, PAGE if PROGRAM.get() else LOCAL, PROGRAM.get())
             exits.callback(self._give_back, reader)
             insertions = reader.insertions
             card = await exits.enter_async_context(self._registry.hold(reader, self._settings.operation_timeout_s))

@@ -10,6 +10,7 @@ from cardlib.driver_address import MAX_TEXT
 from cardlib.driver_hsm import HsmSteps
 from cardlib.driver_pki import DriverPki
 from cardlib.driver_session import Answer, DriverSession
+from terminal_agent.journal.desk import Act
 
 I_TYPE, I_AUTH_TYPE = "iType", "iAuthType"
 INFO, ADDRESS, DATA, PAY, KEY = "pCardInfo", "pFileAddr", "pWriteData", "pPayInfo", "pKey"
@@ -28,7 +29,8 @@ Run = Callable[..., Answer]
 class DriverFunction:
     """`parameters` in the order of the C interface; `run(session, steps, *texts)` without iType and pUserPin.
 
-    `assumed_type` is the iType of a function that has none.
+    `assumed_type` is the iType of a function that has none. `use` is what the centre is told of it; of the steps with
+    the security module it knows itself.
     """
 
     name: str
@@ -37,6 +39,7 @@ class DriverFunction:
     is_step: bool = False
     asks_pin: bool = False
     assumed_type: int = 0
+    use: Act | None = None
 
     @property
     def begins(self) -> bool:
@@ -88,20 +91,22 @@ def _elsewhere(*_: object) -> Answer:
 def _functions() -> tuple[DriverFunction, ...]:
     found = [
         DriverFunction("iReadCardBas", (I_TYPE,), _plain("read_card_bas")),
-        DriverFunction("iReadCard", (I_TYPE, I_AUTH_TYPE, INFO, ADDRESS), _plain("read_card")),
-        DriverFunction("iWriteCard", (I_TYPE, INFO, ADDRESS, DATA), _plain("write_card")),
-        DriverFunction("iVerifyPIN", (I_TYPE,), _plain("verify_pin"), asks_pin=True),
-        DriverFunction("iChangePIN", (I_TYPE,), _plain("change_pin"), asks_pin=True),
-        DriverFunction("iReloadPIN", (I_TYPE, INFO), _plain("reload_pin"), asks_pin=True),
-        DriverFunction("iUnblockPIN", (I_TYPE, INFO), _plain("unblock_pin")),
+        DriverFunction("iReadCard", (I_TYPE, I_AUTH_TYPE, INFO, ADDRESS), _plain("read_card"), use="read"),
+        DriverFunction("iWriteCard", (I_TYPE, INFO, ADDRESS, DATA), _plain("write_card"), use="write"),
+        DriverFunction("iVerifyPIN", (I_TYPE,), _plain("verify_pin"), asks_pin=True, use="pin"),
+        DriverFunction("iChangePIN", (I_TYPE,), _plain("change_pin"), asks_pin=True, use="pin"),
+        DriverFunction("iReloadPIN", (I_TYPE, INFO), _plain("reload_pin"), asks_pin=True, use="pin"),
+        DriverFunction("iUnblockPIN", (I_TYPE, INFO), _plain("unblock_pin"), use="pin"),
         DriverFunction("iDoDebit", (I_TYPE, INFO, PAY), _plain("do_debit")),
-        DriverFunction("iReadDebitRecord", (I_TYPE,), _plain("read_debit_record")),
-        DriverFunction("iReadICCardNum", (), _plain("read_ic_card_number"), assumed_type=CONTACT_FIRST),
+        DriverFunction("iReadDebitRecord", (I_TYPE,), _plain("read_debit_record"), use="read"),
+        DriverFunction("iReadICCardNum", (), _plain("read_ic_card_number"), assumed_type=CONTACT_FIRST, use="read"),
         DriverFunction(ID_CARD_FUNCTION, (), _elsewhere),
-        DriverFunction("PKI_SignData", (USER_PIN, IN_DATA, I_TYPE), _pki("sign_data"), asks_pin=True),
+        DriverFunction("PKI_SignData", (USER_PIN, IN_DATA, I_TYPE), _pki("sign_data"), asks_pin=True, use="sign"),
         DriverFunction("PKI_VerifySign", (USER_PIN, CERTIFICATE, CLEAR_TEXT, SIGNATURE, I_TYPE), _pki("verify_sign")),
         DriverFunction("PKI_SealEnvelope", (USER_PIN, CERTIFICATE, IN_DATA, I_TYPE), _pki("seal_envelope")),
-        DriverFunction("PKI_OpenEnvelope", (USER_PIN, ENVELOPE, I_TYPE), _pki("open_envelope"), asks_pin=True),
+        DriverFunction(
+            "PKI_OpenEnvelope", (USER_PIN, ENVELOPE, I_TYPE), _pki("open_envelope"), asks_pin=True, use="sign"
+        ),
     ]
     for name, method, first, second in (
         ("iReadCardBas", "read_card_bas", (I_TYPE,), (KEY,)),

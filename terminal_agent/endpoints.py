@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -11,6 +13,7 @@ from fastapi import APIRouter, Body, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from terminal_agent.agent import Agent
+from terminal_agent.caller import LEASE, LINK, PROGRAM, Link
 from terminal_agent.device_schemas import DeviceView, IdCardRequest, IdCardView, ScanRequest, ScanView
 from terminal_agent.id_cards import id_card_view
 from terminal_agent.log_in import LogInAnswer, LogInRequest, log_in
@@ -26,6 +29,7 @@ from terminal_agent.schemas import (
     ReadRequest,
 )
 from terminal_agent.settlement_schemas import SettlementsView
+from terminal_agent.waiting import watched
 
 HEARTBEAT_S = 15
 _DEFAULT_READ = ReadRequest()
@@ -67,7 +71,8 @@ async def info(request: Request) -> AgentInfo:
 
 @router.get("/v1/readers", summary="All readers with their state", tags=["readers"])
 async def readers(request: Request) -> list[ReaderView]:
-    return [ReaderView.of(reader) for reader in _agent(request).registry.all()]
+    registry = _agent(request).registry
+    return [ReaderView.of(reader, registry) for reader in registry.all()]
 
 
 @router.post(
@@ -90,12 +95,16 @@ async def basic_information(
 )
 async def card_log_in(request: Request, body: LogInRequest) -> LogInAnswer:
     """The guard has checked the origin, which becomes part of what is signed."""
-    return await log_in(_agent(request).driver, body, request.headers.get("origin", ""))
+    driver, link = _agent(request).driver, Link()
+    LINK.set(link)
+    asked = log_in(driver, body, request.headers.get("origin", ""))
+    return await watched(request, asked, partial(driver.gone, link))
 
 
-@router.get("/v1/devices", summary="All configured serial devices with their state", tags=["devices"])
+@router.get("/v1/devices", summary="All configured devices with state and health", tags=["devices"])
 async def devices(request: Request) -> list[DeviceView]:
-    return [DeviceView.of(device) for device in _agent(request).device_list()]
+    agent = _agent(request)
+    return [DeviceView.of(device, is_simulated=agent.settings.simulated) for device in agent.device_list()]
 
 
 @router.post(
@@ -170,12 +179,23 @@ async def cancel_session(request: Request, job_id: str) -> JobView:
 async def events(
     request: Request, last_event_id: Annotated[str | None, Header(max_length=64)] = None
 ) -> EventSourceResponse:
-    """`Last-Event-ID` replays what was missed; `resync` says that too much was, and the state must be read anew."""
+    """With X-OneCard-Lease, the lease needs no renewal while this stream is open, and ends with it.
 
-    subscription = _agent(request).hub.subscribe(last_event_id)
+    `Last-Event-ID` replays what was missed; `resync` says that too much was, and the state must be read anew."""
+
+    agent, lease, page = _agent(request), LEASE.get(), PROGRAM.get()
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if lease:
+        agent.leases.find(lease)
+    subscription = agent.hub.subscribe(last_event_id)
 
     async def stream() -> AsyncIterator[ServerSentEvent]:
-        async for event in subscription:
-            yield ServerSentEvent(data=_json(event.data), event=event.name, id=event.id, retry=RECONNECT_MS)
+        with agent.leases.bound(lease) if lease else nullcontext():
+            async for event in subscription:
+                if not agent.may_call(page, token):
+                    return
+                yield ServerSentEvent(data=_json(event.data), event=event.name, id=event.id, retry=RECONNECT_MS)
+                if lease and not agent.leases.is_live(lease):
+                    return
 
     return EventSourceResponse(stream(), ping=HEARTBEAT_S, headers={"Cache-Control": "no-store"})

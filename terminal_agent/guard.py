@@ -1,4 +1,5 @@
-"""Who may talk to the agent: exact Host, exact Origin, small bodies. Pure ASGI, so HTTP and WebSocket share it.
+"""Who may talk to the agent: exact Host, exact Origin, paired pages, small and strict bodies, not too often. Pure ASGI,
+so HTTP and WebSocket share it.
 
 The agent listens on the loopback address, which every web page of every site can reach from the citizen's browser.
 So each request must name the agent itself as Host (DNS rebinding) and, when a browser sends it, come from the agent's
@@ -7,22 +8,28 @@ own page or from an origin on the list (WHATWG Fetch §3.1, RFC 6454). There is 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cardlib.failures import FailureCode
-from terminal_agent.problems import MEDIA_TYPE, problem_document, response_for
+from terminal_agent.bodies import BodyRefusedError, checked_body, limited
+from terminal_agent.caller import LEASE, LEASE_HEADER, PROGRAM
+from terminal_agent.connections import MAX_HEAD_BYTES
+from terminal_agent.levels import API_LEVEL, LEVEL_HEADER, OLDEST_API_LEVEL
+from terminal_agent.origins import Origins
+from terminal_agent.pairing import Pairings
+from terminal_agent.problems import response_for
+from terminal_agent.refusals import Rate, RefusalLog, problem, refuse_websocket
 
-MAX_BODY_BYTES = 64 * 1024
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-ALLOWED_METHODS = "GET, POST, DELETE"
-ALLOWED_HEADERS = "Content-Type, Last-Event-ID"
+ALLOWED_METHODS = "GET, POST, PUT, DELETE"
+ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID, X-OneCard-Api-Level, X-OneCard-Lease"
+EXPOSED_HEADERS = "Location, Retry-After, X-OneCard-Api-Level"
 PREFLIGHT_AGE_S = 600
 # Fetch Metadata §2.1: `none` is the user typing the address, `same-origin` the agent's own page.
 _TRUSTED_SITES = ("same-origin", "none")
@@ -48,8 +55,15 @@ SECURITY_HEADERS = {
 }
 
 
-OWN_PATH = "/pin"
-"""The PIN dialog: neither a listed page nor a program may open it or answer for it."""
+OWN_PATHS = ("/pin", "/pair")
+"""Pages where a person answers: neither a listed page nor a program may open them or answer for the person."""
+PAIRING_PATH = "/v1/pairings"
+PERMISSION_PATH: Final = "/permission"
+UNPAIRED = frozenset({("POST", PAIRING_PATH), ("GET", "/healthz"), ("GET", "/onecard-agent.js"),
+                      ("GET", "/onecard-agent-failures.js")})  # fmt: skip
+"""What a page that is yet to be paired may ask for."""
+TOKEN_WORD: Final = "onecard-token."  # noqa: S105 - its beginning only
+"""Begins the word of Sec-WebSocket-Protocol with the token: browsers let a page send no other header there."""
 # Under no-referrer a browser sends `Origin: null` with a form.
 OWN_PATH_HEADERS = SECURITY_HEADERS | {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY.replace("form-action 'none'", "form-action 'self'"),
@@ -69,10 +83,13 @@ class OwnPorts:
 class Guard:
     """Refuses strangers before any route, parser or error page sees the request."""
 
-    def __init__(self, app: ASGIApp, allowed_origins: Iterable[str] = (), ports: OwnPorts | None = None) -> None:
+    def __init__(self, app: ASGIApp, origins: Origins, ports: OwnPorts | None = None, pairings: Pairings | None = None):
         self._app = app
-        self._allowed = frozenset(allowed_origins)
+        self._origins = origins
         self._ports = ports or OwnPorts()
+        self._pairings = pairings
+        self._rates: dict[str, Rate] = {}
+        self._log = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -81,15 +98,31 @@ class Guard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         refusal = self._refusal(scope, headers)
+        rate = self._rate(scope, origin) if refusal is None else None
+        if rate is not None and not rate.takes():
+            refusal = FailureCode.RATE_LIMITED, 429
         if refusal is not None:
-            await _refuse(scope, receive, send, *refusal)
-        elif scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await self._refuse(scope, receive, send, origin, *refusal)
+        elif scope["type"] == "http" and _is_preflight(scope, headers):
             await _answer_preflight(headers, origin, send)
+        elif rate is None:
+            await self._admit(scope, headers, receive, send)
         else:
-            added = OWN_PATH_HEADERS if _is_own(scope) else SECURITY_HEADERS
-            await self._serve(scope, headers, receive, _with_headers(send, origin, added))
+            rate.open += 1
+            try:
+                await self._admit(scope, headers, receive, send)
+            finally:
+                rate.open -= 1
+
+    async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        origin = headers.get("origin")
+        PROGRAM.set(origin or "")
+        LEASE.set(headers.get(LEASE_HEADER, ""))
+        added = OWN_PATH_HEADERS if _is_own(scope) else SECURITY_HEADERS
+        await self._serve(scope, headers, receive, _with_headers(send, origin, added))
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[FailureCode, int] | None:
         port = (scope.get("server") or ("", None))[1]
@@ -97,22 +130,66 @@ class Guard:
         if len(hosts) != 1 or hosts[0] not in _own_hosts(port):
             return FailureCode.HOST_FORBIDDEN, 421
         origins = headers.getlist("origin")
-        is_own = _is_own(scope)
-        if origins:
-            allowed = {f"http://{host}" for host in _own_hosts(self._ports.page or port)}
-            if len(origins) > 1 or origins[0] not in (allowed if is_own else allowed | self._allowed):
-                return FailureCode.ORIGIN_FORBIDDEN, 403
-        else:
-            is_blind_form = is_own and scope["method"] not in ("GET", "HEAD")
-            if is_blind_form or any(site not in _TRUSTED_SITES for site in headers.getlist("sec-fetch-site")):
-                return FailureCode.ORIGIN_FORBIDDEN, 403
+        if len(origins) > 1 or not self._is_welcome(scope, headers):
+            return FailureCode.ORIGIN_FORBIDDEN, 403
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
+            return FailureCode.INPUT_INVALID, 431
+        level = headers.get(LEVEL_HEADER)
+        if level is not None and level not in {str(n) for n in range(OLDEST_API_LEVEL, API_LEVEL + 1)}:
+            return FailureCode.API_LEVEL_UNSUPPORTED, 400
+        if origins and not self._is_paired(scope, headers, origins[0]):
+            return FailureCode.PAIRING_REQUIRED, 401
         return None
 
-    async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        declared = headers.get("content-length", "0")
-        if not (declared.isascii() and declared.isdigit() and len(declared) < 10) or int(declared) > MAX_BODY_BYTES:
-            await _problem(send, FailureCode.INPUT_INVALID, 413)
+    def _is_welcome(self, scope: Scope, headers: Headers) -> bool:
+        """The agent's own page and programs of this computer everywhere, listed pages where no person answers."""
+        origin, is_own = headers.get("origin"), _is_own(scope)
+        if origin is None:
+            if _is_public(scope, headers):
+                return True
+            is_blind_form = is_own and scope["method"] not in ("GET", "HEAD")
+            return not is_blind_form and all(site in _TRUSTED_SITES for site in headers.getlist("sec-fetch-site"))
+        if self._is_agent(scope, origin):
+            return True
+        is_listed = self._origins.is_allowed(origin) or self._origins.needs_pairing(origin)
+        return is_listed and not is_own and not _manages_pairings(scope)
+
+    def _is_agent(self, scope: Scope, origin: str) -> bool:
+        port = (scope.get("server") or ("", None))[1]
+        return origin in {f"http://{host}" for host in _own_hosts(self._ports.page or port)}
+
+    def _is_paired(self, scope: Scope, headers: Headers, origin: str) -> bool:
+        if self._is_agent(scope, origin) or not self._origins.needs_pairing(origin):
+            return True
+        if scope["type"] == "websocket":
+            words = scope.get("subprotocols") or ()
+            token = next((word.removeprefix(TOKEN_WORD) for word in words if word.startswith(TOKEN_WORD)), "")
+        else:
+            if (scope["method"], scope["path"]) in UNPAIRED or _is_preflight(scope, headers):
+                return True
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            token = token if scheme == "Bearer" else ""
+        return self._pairings is not None and self._pairings.has(origin, token)
+
+    def _rate(self, scope: Scope, origin: str | None) -> Rate | None:
+        """Of a page that is not the agent's own. Only listed origins come here, so there are few."""
+        if origin is None or self._is_agent(scope, origin):
+            return None
+        return self._rates.setdefault(origin, Rate())
+
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, origin: str | None, code: FailureCode, status: int
+    ) -> None:
+        self._log.tell(code, origin)
+        if scope["type"] == "websocket":
+            await refuse_websocket(scope, receive, send, code, status)
             return
+        # A listed page may read why; to a stranger nothing is said that a browser would let it read.
+        may_read = status in (400, 401, 429, 431) and origin is not None
+        named = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "1"}}.get(status, {})
+        await problem(_with_headers(send, origin if may_read else None), code, status, headers=named)
+
+    async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         has_started = False
 
         async def watched_send(message: Message) -> None:
@@ -121,9 +198,15 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, _limited(receive), watched_send)
+            bounded = limited(headers, receive) if _is_own(scope) else await checked_body(headers, receive)
+            await self._app(scope, bounded, watched_send)
         except ClientDisconnect:
             return
+        except BodyRefusedError as refused:
+            self._log.tell(refused.failure, headers.get("origin"))
+            if not has_started:
+                extra = {"errors": refused.errors} if refused.errors else None
+                await problem(send, refused.failure, refused.status, extra=extra)
         except Exception as exc:
             response = response_for(exc)
             if not has_started:
@@ -138,21 +221,23 @@ def _own_hosts(port: int | None) -> set[str]:
 
 def _is_own(scope: Scope) -> bool:
     path: str = scope["path"]
-    return scope["type"] == "http" and (path == OWN_PATH or path.startswith(f"{OWN_PATH}/"))
+    return scope["type"] == "http" and any(path == own or path.startswith(f"{own}/") for own in OWN_PATHS)
 
 
-def _limited(receive: Receive) -> Receive:
-    received = 0
+def _is_public(scope: Scope, headers: Headers) -> bool:
+    """A page of any site may lead the person to the one that explains the browser's question."""
+    is_page = scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == PERMISSION_PATH
+    return bool(is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document")
 
-    async def limited() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
-            raise HTTPException(413)
-        return message
 
-    return limited
+def _manages_pairings(scope: Scope) -> bool:
+    path: str = scope["path"]
+    is_asking = path == PAIRING_PATH and scope.get("method") in ("POST", "OPTIONS")
+    return scope["type"] == "http" and not is_asking and (path == PAIRING_PATH or path.startswith(f"{PAIRING_PATH}/"))
+
+
+def _is_preflight(scope: Scope, headers: Headers) -> bool:
+    return bool(scope["method"] == "OPTIONS" and "access-control-request-method" in headers)
 
 
 def _with_headers(send: Send, origin: str | None, added: Mapping[str, str] = SECURITY_HEADERS) -> Send:
@@ -163,11 +248,12 @@ def _with_headers(send: Send, origin: str | None, added: Mapping[str, str] = SEC
             headers = MutableHeaders(scope=message)
             for name, value in added.items():
                 headers[name] = value
+            headers[LEVEL_HEADER] = str(API_LEVEL)
             headers.setdefault("Cache-Control", "no-store")
             headers.add_vary_header("Origin")
             if origin is not None:
                 headers["Access-Control-Allow-Origin"] = origin
-                headers["Access-Control-Expose-Headers"] = "Location"
+                headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         await send(message)
 
     return wrapped
@@ -186,23 +272,3 @@ async def _answer_preflight(headers: Headers, origin: str | None, send: Send) ->
                 answer[permission] = "true"
     await send({"type": "http.response.start", "status": 204, "headers": answer.raw})
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, code: FailureCode, status: int) -> None:
-    if scope["type"] == "http":
-        await _problem(_with_headers(send, None), code, status)
-        return
-    await receive()
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-        await _problem(send, code, status, prefix="websocket.http.response")
-    else:
-        await send({"type": "websocket.close", "code": 1008, "reason": code.value})
-
-
-async def _problem(send: Send, code: FailureCode, status: int, prefix: str = "http.response") -> None:
-    body = json.dumps(problem_document(code, status=status), ensure_ascii=False).encode()
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    if prefix == "http.response":
-        headers.append((b"connection", b"close"))
-    await send({"type": f"{prefix}.start", "status": status, "headers": headers})
-    await send({"type": f"{prefix}.body", "body": body})

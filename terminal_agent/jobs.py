@@ -11,6 +11,7 @@ from typing import Any
 from apdu.errors import CardAbsentError
 from cardlib.driver_session import EnteredPin
 from cardlib.wire import SessionStart
+from terminal_agent.caller import PROGRAM
 from terminal_agent.centre import IssuanceClient
 from terminal_agent.hub import EventHub
 from terminal_agent.printer import PrinterDesk
@@ -21,6 +22,7 @@ from terminal_agent.schemas import CardSessionRequest, JobView
 from terminal_agent.settings import AgentSettings
 
 MAX_FINISHED = 200
+OWNER = "发卡会话 / card session"
 STOP_WAIT_S = 2.0  # less than the server waits for the whole agent
 
 
@@ -64,7 +66,7 @@ class JobService:
             region=request.region,
             can_print=self._prints(request),
         )
-        self._registry.take(reader)
+        self._registry.take(reader, OWNER, PROGRAM.get())
         job = Job(id=secrets.token_urlsafe(12), reader=reader.name, request=wire)
         self._jobs[job.id] = job
         relay = Relay(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from onecard_ui import TYPE_COOKIE, mount_static, templates
+from terminal_agent import client_failures
 from terminal_agent.settings import AgentSettings, Profile
 
 HERE = Path(__file__).parent
@@ -23,7 +24,7 @@ def words() -> dict[str, dict[str, str]]:
 
 
 def install(app: FastAPI, settings: AgentSettings) -> None:
-    """Add `/` and `/static/` to `app`."""
+    """Add `/`, `/static/` and the scripts for pages of others to `app`."""
     router = APIRouter(include_in_schema=False)
     texts = words()
     template = TEMPLATES.get_template("counter.html")
@@ -41,6 +42,15 @@ def install(app: FastAPI, settings: AgentSettings) -> None:
                 may_reveal=settings.profile is Profile.COUNTER,
             )
         )
+
+    # At the root, where an address stays for good.
+    @router.get("/onecard-agent.js")
+    async def client() -> FileResponse:
+        return FileResponse(HERE / "static" / "onecard-agent.js", media_type="text/javascript")
+
+    @router.get("/onecard-agent-failures.js")
+    async def failures() -> Response:
+        return Response(client_failures.script(), media_type="text/javascript")
 
     app.include_router(router)
     mount_static(app, HERE / "static")

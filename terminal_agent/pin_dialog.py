@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
@@ -36,14 +35,12 @@ PIN_WANTED, PIN_OVER = "pin_wanted", "pin_over"
 TOKEN_BYTES: Final = 32
 WINDOW_END_S: Final = 2.0
 COUNTING_FUNCTIONS: Final = frozenset({"iVerifyPIN", "iChangePIN"})
-PROGRAM: Final[ContextVar[str]] = ContextVar("program", default="")
-"""Web origin of the page whose function now runs; empty for a program of this computer."""
 LOG = logging.getLogger("terminal_agent.pin")
 
 
 @dataclass(frozen=True, slots=True)
 class PinSubject:
-    """Whom the holder gives the PIN. `program` as `PROGRAM`; `card` is masked; `tries` is None when not known.
+    """Whom the holder gives the PIN. `program` as `caller.PROGRAM`; `card` is masked; `tries` is None when not known.
 
     Of a log-in: the `site` that it is to, and the `items` that the site will learn.
     """
@@ -159,6 +156,17 @@ class PinDialog:
             self._is_closed = True
             if self._entry is not None and not self._entry.result.done():
                 self._entry.result.set_exception(PinEntryCancelledError("the terminal service is stopping"))
+
+    def give_up(self) -> None:
+        """Nobody waits any more for what the function now running asks."""
+
+        def nobody(is_new: bool) -> PinSubject:
+            raise PinEntryCancelledError("who asked has gone")
+
+        with self._lock:
+            self.subject = nobody
+            if self._entry is not None and not self._entry.result.done():
+                self._entry.result.set_exception(PinEntryCancelledError("who asked has gone"))
 
     def enter(self, *, is_new: bool) -> Pin:
         """Blocks at most the configured time. Raises a PinEntryError, or ReaderBusyError while another PIN is asked

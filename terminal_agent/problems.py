@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -29,6 +30,8 @@ class AgentError(Exception):
     """A refusal by the agent itself; `failure` names the `FailureCode`, the text is for the log and `detail`."""
 
     failure: ClassVar[str] = "INTERNAL"
+    extra: Mapping[str, Any] = MappingProxyType({})
+    """Members that the answer has beside those of every problem."""
 
 
 class OperationTimeoutError(AgentError):
@@ -38,7 +41,7 @@ class OperationTimeoutError(AgentError):
 
 
 class ReaderBusyError(AgentError):
-    """A card session holds the reader."""
+    """A card session or a driver session holds the reader, or too many wait for it."""
 
     failure = "CARD_BUSY"
 
@@ -95,7 +98,8 @@ def response_for(exc: Exception) -> JSONResponse:
         LOG.error("unforeseen %s", type(exc).__name__, exc_info=exc)
         return problem_response(code)
     LOG.info("refused: %s (%s)", code.value, exc)
-    return problem_response(code, detail=str(exc))
+    extra = exc.extra if isinstance(exc, AgentError) else None
+    return problem_response(code, detail=str(exc), extra=extra)
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from apdu.errors import ReaderLostError, TransportError
+from apdu.errors import CardBusyError, CardResetError, CardUnsupportedError, ReaderLostError, TransportError
 from apdu.readers import CardConnection, ReaderEvent, ReaderMonitor, ReaderService
 from terminal_agent.hub import EventHub
 from terminal_agent.problems import ReaderBusyError, UnknownReaderError
+from terminal_agent.processes import card_programs
 from terminal_agent.worker import ReaderWorker
 
 T = TypeVar("T")
 
 MAX_READERS = 256
 FIRST_LIST_S = 2.0
+NEIGHBOUR_S = 2.0
+NEIGHBOUR_PAUSE_S = 0.1
+RESETTING_S = 0.3  # a card that another program resets at this moment seems to have no protocol
 _CONTACTLESS_WORDS = frozenset({"contactless", "picc", "nfc", "rfid", "cl", "非接"})
 _CONTACTLESS_ATR = re.compile(rb"\x3b[\x80-\x8f]\x80\x01", re.DOTALL)
 LOG = logging.getLogger("terminal_agent.readers")
 
 
 class ReaderState(StrEnum):
-    """EMPTY and PRESENT say where the card is; IN_USE a card session holds the reader; AWAIT_REMOVAL the session is
+    """EMPTY and PRESENT say where the card is; IN_USE somebody holds the reader; AWAIT_REMOVAL the session is
     over and the card should be taken; LOST the reader or its service has gone."""
 
     EMPTY = "EMPTY"
@@ -39,6 +46,28 @@ class ReaderState(StrEnum):
     IN_USE = "IN_USE"
     AWAIT_REMOVAL = "AWAIT_REMOVAL"
     LOST = "LOST"
+
+
+@dataclass(slots=True)
+class Holder:
+    """Who has a reader for longer than one call: by a lease, or implicitly while a session is on the card.
+
+    `owner` is what the program calls itself, `origin` the page's own, empty for a program of this computer.
+    """
+
+    owner: str
+    origin: str = ""
+    kind: Literal["lease", "session"] = "lease"
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __str__(self) -> str:
+        who = f"{self.owner} ({self.origin})" if self.origin else self.owner
+        return f"{who}, since {self.since:%H:%M:%S} UTC"
+
+    def public(self) -> dict[str, Any]:
+        """For every listener."""
+        since = self.since.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return {"owner": self.owner, "origin": self.origin or None, "kind": self.kind, "since": since}
 
 
 @dataclass(slots=True)
@@ -52,7 +81,8 @@ class Reader:
     is_lost: bool = False
     atr: bytes | None = None
     insertions: int = 0
-    is_leased: bool = False
+    holder: Holder | None = None
+    """Who has it implicitly; leases are the keeper's."""
     is_session_over: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,7 +100,7 @@ class Reader:
     def state(self) -> ReaderState:
         if self.is_lost:
             return ReaderState.LOST
-        if self.is_leased:
+        if self.holder is not None:
             return ReaderState.IN_USE
         if self.atr is None:
             return ReaderState.EMPTY
@@ -83,6 +113,20 @@ class HeldCard:
 
     connection: CardConnection
     worker: ReaderWorker
+
+
+class Keeper(Protocol):
+    """Knows who has leased which reader."""
+
+    def check(self, reader: Reader) -> None:
+        """Raises when the caller may not use the reader now."""
+
+    def serve(self, reader: Reader) -> None:
+        """The reader has become free."""
+
+    def holder_of(self, reader: Reader) -> Holder | None: ...
+
+    def waiting(self, reader: Reader) -> int: ...
 
 
 class ReaderRegistry:
@@ -98,6 +142,9 @@ class ReaderRegistry:
         self._readers: dict[str, Reader] = {}
         self._monitors: list[ReaderMonitor] = []
         self.is_service_lost = False
+        self.keeper: Keeper | None = None
+        self.gate: Callable[[], None] = lambda: None
+        """Raises where no card may be touched now."""
 
     def add(self, service: ReaderService) -> None:
         """Readers beside those of the first service; before `start`. Their names must differ from all others."""
@@ -132,6 +179,11 @@ class ReaderRegistry:
         for reader in self._readers.values():
             reader.worker.stop()
 
+    @property
+    def stuck_s(self) -> float:
+        """The longest that a reader's thread is overdue."""
+        return max((reader.worker.overdue_s for reader in self._readers.values()), default=0.0)
+
     def all(self) -> list[Reader]:
         return sorted(self._readers.values(), key=lambda reader: reader.name)
 
@@ -153,29 +205,53 @@ class ReaderRegistry:
             raise UnknownReaderError(f"no card reader named {name!r}")
         return reader
 
+    def holder_of(self, reader: Reader) -> Holder | None:
+        """A lease goes before the session that its holder runs."""
+        lease = self.keeper.holder_of(reader) if self.keeper is not None else None
+        return lease or reader.holder
+
+    def is_held(self, reader: Reader) -> bool:
+        return self.holder_of(reader) is not None
+
+    def waiting(self, reader: Reader) -> int:
+        return 0 if self.keeper is None else self.keeper.waiting(reader)
+
+    def state_of(self, reader: Reader) -> ReaderState:
+        """As `Reader.state`, knowing of leases."""
+        return ReaderState.IN_USE if not reader.is_lost and self.is_held(reader) else reader.state
+
     async def use(self, reader: Reader, call: Callable[[CardConnection], T], timeout_s: float) -> T:
         """Run `call` on the reader's thread with the card connected and no other program in between."""
-        if reader.is_leased:
-            raise ReaderBusyError(f"{reader.name} is in a card session")
+        self._expect_free(reader)
         if reader.is_lost:
             raise ReaderLostError(f"{reader.name} has gone")
 
         def exchange() -> T:
-            with reader.service.connect(reader.name) as connection, connection.transaction():
-                return call(connection)
+            with ExitStack() as stack:
+                return call(_begun(reader, stack))
 
         return await reader.worker.call(exchange, timeout_s)
 
-    def take(self, reader: Reader) -> None:
-        """Keep a reader for one card session. Raises ReaderBusyError when another session has it."""
-        if reader.is_leased:
-            raise ReaderBusyError(f"{reader.name} is in a card session")
-        reader.is_leased = True
+    def take(self, reader: Reader, owner: str, origin: str = "") -> None:
+        """Keep a reader for one session. Raises ReaderBusyError when another session has it, and as the keeper."""
+        self._expect_free(reader)
+        reader.holder = Holder(owner, origin, "session")
 
     def give_back(self, reader: Reader) -> None:
-        reader.is_leased = False
+        reader.holder = None
         reader.is_session_over = reader.has_card
         reader.changed.set()
+        if self.keeper is not None:
+            self.keeper.serve(reader)
+
+    def _expect_free(self, reader: Reader) -> None:
+        self.gate()
+        if self.keeper is not None:
+            self.keeper.check(reader)
+        if reader.holder is not None:
+            error = ReaderBusyError(f"{reader.name}: {reader.holder}")
+            error.extra = {"holder": reader.holder.public() | {"waiting": self.waiting(reader)}}
+            raise error
 
     @asynccontextmanager
     async def hold(self, reader: Reader, timeout_s: float) -> AsyncIterator[HeldCard]:
@@ -188,11 +264,7 @@ class ReaderRegistry:
         stack = ExitStack()
 
         def connect() -> CardConnection:
-            with ExitStack() as opening:
-                connection: CardConnection = opening.enter_context(reader.service.connect(reader.name))
-                opening.enter_context(connection.transaction())
-                stack.push(opening.pop_all())
-            return connection
+            return _begun(reader, stack)
 
         def close() -> None:
             try:
@@ -216,17 +288,15 @@ class ReaderRegistry:
     def _admit(self, service: ReaderService, name: str) -> Reader | None:
         reader = self._readers.get(name)
         if reader is not None and reader.is_lost:
-            # The old thread may still hang in the driver of the reader that went away.
-            reader.worker.stop()
             reader.worker = ReaderWorker(name)
             reader.is_lost = False
         elif reader is None:
             if len(self._readers) >= MAX_READERS:
-                lost = next((known for known in self.all() if known.is_lost and not known.is_leased), None)
+                lost = next((known for known in self.all() if known.is_lost and not self.is_held(known)), None)
                 if lost is None:
                     LOG.warning("more than %d readers; %s is left out", MAX_READERS, name)
                     return None
-                self._readers.pop(lost.name).worker.stop()
+                del self._readers[lost.name]
             is_psam = any(part in name for part in self._psam_names)
             reader = self._readers[name] = Reader(name, service, ReaderWorker(name), is_psam)
         return reader
@@ -246,7 +316,7 @@ class ReaderRegistry:
         reader_or_none = self._readers.get(event.reader)
         data = {"reader": event.reader, "state": None, "atr": None}
         if reader_or_none is not None:
-            data |= {"state": reader_or_none.state.value, "atr": _hex(reader_or_none.atr)}
+            data |= {"state": self.state_of(reader_or_none).value, "atr": _hex(reader_or_none.atr)}
             data["role"] = "psam" if reader_or_none.is_psam else "card"
         self._hub.publish(event.kind, data)
 
@@ -267,7 +337,32 @@ class ReaderRegistry:
     def _lose(reader: Reader) -> None:
         reader.is_lost = True
         reader.atr = None
+        # The thread may hang in the driver of the reader that went away: one that comes back gets a new one.
+        reader.worker.stop()
         reader.changed.set()
+
+
+def _begun(reader: Reader, stack: ExitStack) -> CardConnection:
+    """A transaction on the reader's card, ended by `stack`. Other card software here is waited for a little.
+
+    Raises CardBusyError, which names what may have the card, and CardResetError when it is reset again and again.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            with ExitStack() as opening:
+                connection: CardConnection = opening.enter_context(reader.service.connect(reader.name))
+                opening.enter_context(connection.transaction())
+                stack.push(opening.pop_all())
+            return connection
+        except (CardBusyError, CardResetError, CardUnsupportedError) as error:
+            patience_s = RESETTING_S if isinstance(error, CardUnsupportedError) else NEIGHBOUR_S
+            if time.monotonic() - begun > patience_s:
+                programs = ", ".join(card_programs()) if isinstance(error, CardBusyError) else ""
+                if programs:
+                    raise CardBusyError(f"{error}; programs using cards: {programs}") from error
+                raise
+        time.sleep(random.uniform(0, NEIGHBOUR_PAUSE_S))  # noqa: S311 - to fall out of step
 
 
 def _hex(atr: bytes | None) -> str | None:

@@ -9,9 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from cardlib.failures import FailureCode, describe
 from cardlib.identity import mask_card_number, mask_id
 from cardlib.session import BasicInformation
+from cardlib.terminal_state import Lock
 from cardlib.wire import HexId, RegionCode, SessionKind
+from terminal_agent.catalog.blocked import EXAMPLE as BLOCK_EXAMPLE
+from terminal_agent.catalog.blocked import BlockView
+from terminal_agent.catalog.releases import UpdateState
+from terminal_agent.levels import API_LEVEL, OLDEST_API_LEVEL
 from terminal_agent.problems import problem_document
-from terminal_agent.registry import Reader, ReaderState
+from terminal_agent.registry import Reader, ReaderRegistry, ReaderState
 from terminal_agent.relay import Job, JobState
 
 ReaderName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -30,11 +35,34 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class HolderView(Body):
+    """Who has a reader: by a lease, or for as long as a session is on the card. `origin` null: no web page."""
+
+    model_config = _example(
+        owner="窗口 3 / counter 3",
+        origin="https://hall.example",
+        kind="lease",
+        since="2026-11-22T05:00:00Z",
+        waiting=1,
+    )
+
+    owner: str
+    origin: str | None
+    kind: Literal["lease", "session"]
+    since: str
+    waiting: int
+
+
 class ReaderView(Body):
     """`atr` is null without a card and empty for a card that gives none; `role` psam is the terminal's own slot."""
 
     model_config = _example(
-        name=_READER, state="PRESENT", atr="3B6D000000FE00000086FE990103000001", role="card", is_contactless=False
+        name=_READER,
+        state="PRESENT",
+        atr="3B6D000000FE00000086FE990103000001",
+        role="card",
+        is_contactless=False,
+        holder=None,
     )
 
     name: str
@@ -42,46 +70,65 @@ class ReaderView(Body):
     atr: str | None
     role: Literal["card", "psam"]
     is_contactless: bool
+    holder: HolderView | None
 
     @classmethod
-    def of(cls, reader: Reader) -> Self:
+    def of(cls, reader: Reader, registry: ReaderRegistry) -> Self:
+        holder = registry.holder_of(reader)
         return cls(
             name=reader.name,
-            state=reader.state,
+            state=registry.state_of(reader),
             atr=None if reader.atr is None else reader.atr.hex().upper(),
             role="psam" if reader.is_psam else "card",
             is_contactless=reader.is_contactless,
+            holder=HolderView(**holder.public(), waiting=registry.waiting(reader)) if holder else None,
         )
 
 
 class AgentInfo(Body):
-    """`terminal_number` is null without a PSAM; `is_pin_wanted`: a program waits for the PIN dialog at `/pin`."""
+    """`terminal_number` is null without a PSAM; `is_pin_wanted`: a program waits for the PIN dialog at `/pin`.
+
+    `lock`: the centre took this terminal out of use. `catalog_alarms` and `update`: what `/v1/catalog/state` tells more
+    of; `update` is null where the centre names none.
+    """
 
     model_config = _example(
         name="OneCard terminal agent",
         version="0.1.0",
+        api_level=API_LEVEL,
+        oldest_api_level=OLDEST_API_LEVEL,
         profile="counter",
         device_number="ONECARD00001",
         terminal_number="990100000001",
         has_centre=True,
         is_reader_service_lost=False,
         is_pin_wanted=False,
+        is_pairing_wanted=False,
+        lock=None,
         http_port=12343,
         ws_port=12342,
         jobs=[_JOB],
+        catalog_alarms=[],
+        update="current",
     )
 
     name: str
     version: str
+    api_level: int
+    oldest_api_level: int
     profile: str
     device_number: str
     terminal_number: str | None
     has_centre: bool
     is_reader_service_lost: bool
     is_pin_wanted: bool
+    is_pairing_wanted: bool
+    lock: Lock | None
     http_port: int | None
     ws_port: int | None
     jobs: list[str]
+    catalog_alarms: list[FailureCode]
+    update: UpdateState | None
 
 
 class ReadRequest(Body):
@@ -94,7 +141,10 @@ class ReadRequest(Body):
 
 
 class BasicInformationView(Body):
-    """The holder's basic information; dates YYYYMMDD; `genuine` null = not checked."""
+    """The holder's basic information; dates YYYYMMDD; `genuine` null = not checked.
+
+    `block`: what the block list says of the card; null where this terminal is given none.
+    """
 
     model_config = _example(
         region="990100",
@@ -119,6 +169,7 @@ class BasicInformationView(Body):
         apdus=7,
         bytes=267,
         ms=8.3,
+        block=BLOCK_EXAMPLE,
     )
 
     region: str
@@ -143,6 +194,7 @@ class BasicInformationView(Body):
     apdus: int
     bytes: int
     ms: float
+    block: BlockView | None = None
 
     @classmethod
     def of(

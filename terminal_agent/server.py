@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,13 +19,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from apdu.readers import ReaderService
+from hsm.sealed_store import write_atomically
 from terminal_agent.app import create_app
+from terminal_agent.bodies import MAX_BODY_BYTES
 from terminal_agent.centre import IssuanceClient
+from terminal_agent.connections import BoundedProtocol
 from terminal_agent.driver_socket import create_driver_app
-from terminal_agent.guard import MAX_BODY_BYTES
 from terminal_agent.problems import AgentError
-from terminal_agent.settings import AgentSettings
+from terminal_agent.processes import listener_of
+from terminal_agent.settings import OTHER_PORTS, AgentSettings
+from terminal_agent.systemd import supervised
 
+LOG = logging.getLogger("terminal_agent.server")
 GRACE_S = 1  # requests still running at the end get this long
 START_S = 10.0
 STOP_S = 5.0
@@ -57,6 +63,16 @@ class Ready:
         return f"ws://127.0.0.1:{self.ws_port}"
 
 
+class _NoDenials(logging.Filter):
+    """uvicorn calls a WebSocket that was refused by an answer an error, each time; the guard has told of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing handshake" not in record.getMessage()
+
+
+_DENIALS = _NoDenials()
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to `run`: two servers share one process."""
 
@@ -64,18 +80,22 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
                 lifespan="on" if lifespan == "on" else "off",
                 log_config=None,
-                log_level="info",  # at DEBUG uvicorn shows what the WebSocket carries: names, numbers, a new PIN
+                log_level="warning",  # at DEBUG uvicorn shows what the WebSocket carries: names, numbers, a new PIN
                 access_log=False,
                 server_header=False,
                 # The guard trusts the port a request came in by; no header may rewrite it.
                 proxy_headers=False,
                 ws_max_size=MAX_BODY_BYTES,
+                # The end of a program of this computer is heard at once, and the driver library answers no pings.
+                ws_ping_interval=None,
                 timeout_graceful_shutdown=GRACE_S,
                 timeout_keep_alive=15,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_DENIALS)
 
     def capture_signals(self) -> Any:
         return nullcontext()
@@ -94,6 +114,7 @@ async def serve(
     stop = stop or asyncio.Event()
     app = create_app(settings, readers, issuance=issuance)
     agent = app.state.agent
+    told = [file for file in (ready_file, discovery_file(settings)) if file is not None]
     with _bound(settings.port) as http_sockets, _bound(settings.ws_port) as ws_sockets:
         ready = Ready(_port(http_sockets), _port(ws_sockets), os.getpid())
         agent.ports.page, agent.ports.driver = ready.http_port, ready.ws_port
@@ -104,18 +125,22 @@ async def serve(
         ]
         try:
             await _started(servers, tasks)
-            if ready_file is not None:
-                _write(ready_file, ready)
+            for file in told:
+                try:
+                    _write(file, ready)
+                except OSError as error:  # a full disk is no reason to read no cards
+                    LOG.error("%s cannot be written: %s", file.name, error)
             if on_ready is not None:
                 on_ready(ready)
-            await _first(stop, tasks)
+            async with supervised(lambda: agent.registry.stuck_s):
+                await _first(stop, tasks)
         finally:
             agent.hub.close()
             for server in servers:
                 server.should_exit = True
             await asyncio.wait(tasks, timeout=STOP_S)
-            if ready_file is not None:
-                await asyncio.to_thread(ready_file.unlink, missing_ok=True)
+            for file in told:
+                await asyncio.to_thread(file.unlink, missing_ok=True)
 
 
 def run(
@@ -182,7 +207,7 @@ def running_agent(
 @contextmanager
 def _bound(port: int) -> Iterator[list[socket.socket]]:
     """Listening sockets on 127.0.0.1 and, where the machine has it, ::1 with the same port: browsers try both."""
-    sockets = [_bind(socket.AF_INET, "127.0.0.1", port)]
+    sockets = [_first_free(port)]
     with suppress(OSError, AgentError):
         sockets.append(_bind(socket.AF_INET6, "::1", _port(sockets)))
     try:
@@ -192,8 +217,20 @@ def _bound(port: int) -> Iterator[list[socket.socket]]:
             bound.close()
 
 
+def _first_free(port: int) -> socket.socket:
+    """A port that was chosen is used or nothing; of the usual ones the next free. Raises PortBusyError."""
+    for other in OTHER_PORTS.get(port, ()):
+        try:
+            return _bind(socket.AF_INET, "127.0.0.1", port)
+        except PortBusyError as taken:
+            LOG.warning("%s; trying %d", taken, other)
+            port = other
+    return _bind(socket.AF_INET, "127.0.0.1", port)
+
+
 def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    bound = socket.socket(family)
+    # asyncio switches Nagle's delay off only where a socket names its protocol; with it an answer waits 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -203,7 +240,8 @@ def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
         bound.listen()
     except OSError as exc:
         bound.close()
-        raise PortBusyError(f"cannot listen on {host} port {port}: {exc.strerror}") from exc
+        by = listener_of(port)
+        raise PortBusyError(f"cannot listen on {host} port {port}: {exc.strerror}{f' by {by}' if by else ''}") from exc
     return bound
 
 
@@ -230,8 +268,12 @@ async def _first(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         stopping.cancel()
 
 
+def discovery_file(settings: AgentSettings) -> Path | None:
+    """Where programs of this account find the agent while it runs."""
+    return settings.state_dir / "agent.json" if settings.state_dir is not None else None
+
+
 def _write(path: Path, ready: Ready) -> None:
-    """Whole or not at all: a watcher must never read half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(ready)), encoding="utf-8")
-    temporary.replace(path)
+    """Whole or not at all: a watcher must never read half a file. For this account alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(asdict(ready)).encode())

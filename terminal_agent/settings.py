@@ -24,6 +24,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 DEFAULT_HTTP_PORT = 12343
 DEFAULT_WS_PORT = 12342  # the port the installed base of pages knows (terminal.md §11)
+OTHER_PORTS = {DEFAULT_HTTP_PORT: (12345, 12347, 12349, 12351), DEFAULT_WS_PORT: (12344, 12346, 12348, 12350)}
+"""Tried in this order where a usual port is taken; `onecard-agent.js` knows them."""
 
 
 class Profile(StrEnum):
@@ -93,12 +95,23 @@ class AgentSettings(BaseSettings):
     Lists in the environment are JSON.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ONECARD_AGENT_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ONECARD_AGENT_", extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
     profile: Profile = Profile.COUNTER
     port: int = Field(default=DEFAULT_HTTP_PORT, ge=0, le=65535)
     ws_port: int = Field(default=DEFAULT_WS_PORT, ge=0, le=65535)
     allowed_origins: tuple[Origin, ...] = ()
+    pairing_origins: tuple[Origin, ...] = ()
+    """Pages that may call once a person at this terminal has agreed."""
+    state_dir: Path | None = None
+    """Folder of everything the agent keeps between two runs; without it, nothing that needs keeping is offered."""
+    catalog_url: str | None = Field(default=None, pattern=r"^(https?|file)://")
+    """Repository of catalog, block list and the other published files (`terminal_agent.catalog`)."""
+    catalog_root: Path | None = None
+    """The repository's first root file; needed until something was fetched."""
+    catalog_interval_s: Seconds = 300.0
     issuance_url: str | None = Field(default=None, pattern=r"^https?://")
     client_key: Path | None = None
     psam_readers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -123,10 +136,30 @@ class AgentSettings(BaseSettings):
     card_printer: HostPort | None = None
     """Address of the printer's bridge (`terminal_agent.printer_link`); without one, cards are not printed here."""
     printer_wait_s: Seconds = 600.0
+    receipt_printer: HostPort | Port | None = None
+    """An ESC/POS printer at host:port, or on a serial port."""
+    receipt_printer_baud: Baud = 9600
+    camera: str | None = Field(default=None, pattern=r"^file:.{1,256}$")
+    """`file:` and a folder: the camera is a simulator only."""
+    simulated: bool = False
+    """Its devices are simulators, which everything that lists them says."""
     debit_journal: Path | None = None
+    journal_rows: int = Field(default=100_000, ge=10, le=10_000_000)
+    """Records that may wait for the centre (`terminal_agent.journal`); from nine tenths on no purchase is begun."""
+    journal_age_h: int = Field(default=72, ge=1, le=24 * 365)
+    """No purchase is begun while a record has waited longer."""
+    journal_keep_days: int = Field(default=30, ge=1, le=3650)
+    heartbeat_s: Seconds = 60.0
+    """How often the centre is told how this terminal is; a fifth more or less, so that not all come at once."""
     hsm_addresses: dict[str, str] = Field(default_factory=dict)
     wait_for_card_s: Seconds = 120.0
     operation_timeout_s: Seconds = 20.0
     batch_timeout_s: Seconds = 90.0
     network_timeout_s: Seconds = 15.0
     network_deadline_s: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _keeps_what_it_fetches(self) -> Self:
+        if self.catalog_url is not None and self.state_dir is None:
+            raise ValueError("catalog_url needs state_dir, the folder where what is fetched is kept")
+        return self

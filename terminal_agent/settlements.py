@@ -1,17 +1,21 @@
 """Settlements of this terminal: interrupted ones are resolved at the card's next insertion, and the centre is told.
 
 Nothing new is settled with a card while an older settlement with it is unclear. The journal survives a restart; the
-centre is told of the settlements it numbered, again and again until it answers.
+centre is told of the settlements it numbered, again and again until it answers; of the others by a record
+(`terminal_agent.journal`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
+
+from pydantic import ValidationError
 
 from apdu.channel import TraceChannel
 from apdu.errors import AccessDeniedError, TransportError
@@ -22,8 +26,11 @@ from cardlib.hsm_wire import DebitOutcome
 from cardlib.medical import Journal, PendingTransaction
 from cardlib.session import SocialSecurityCard
 from cardlib.settlement_journal import Entry, Outcome, SettlementJournal, Slip, resolve
+from cardlib.terminal_records import PurchaseRecord
 from terminal_agent.centre import CentreRefusedError, CentreUnreachableError, SecurityModule
 from terminal_agent.hub import EventHub
+from terminal_agent.journal.desk import JournalDesk
+from terminal_agent.journal.store import JournalFullError
 from terminal_agent.problems import AgentError
 from terminal_agent.registry import Reader, ReaderRegistry
 from terminal_agent.settlement_schemas import SettlementsView, SettlementView
@@ -54,7 +61,9 @@ class Settlements:
         hub: EventHub,
         module: SecurityModule | None,
         timeout_s: float,
+        records: JournalDesk,
     ) -> None:
+        self._records = records
         self._journal = SettlementJournal(path) if path else None
         self._registry = registry
         self._hub = hub
@@ -136,7 +145,7 @@ class Settlements:
 
         Whether a transaction did not happen shows only behind the PIN: such an entry waits for the next settlement.
         """
-        if self._journal is None or reader.is_psam or reader.is_leased or not reader.has_card:
+        if self._journal is None or reader.is_psam or self._registry.is_held(reader) or not reader.has_card:
             return
         entries = await asyncio.to_thread(self._journal.entries)
         if all(entry.outcome is not Outcome.OPEN for entry in entries):
@@ -159,19 +168,32 @@ class Settlements:
             LOG.error("%s: interrupted settlements not resolved: %s", reader.name, type(error).__name__, exc_info=error)
 
     async def report(self) -> None:
-        """Tell the centre, as long as the agent runs, what became of the settlements it numbered."""
-        while self._journal is not None and self._module is not None and not self._is_over:
+        """Say, as long as the agent runs, what became of settlements: of those it numbered to the centre at once, of
+        the PSAM's by a record. Each goes one way."""
+        while self._journal is not None and not self._is_over:
             self._news.clear()
             try:
-                entries = await asyncio.to_thread(self._journal.entries)
-                for entry in entries:
-                    if entry.awaits_report:
+                for entry in await asyncio.to_thread(self._journal.entries):
+                    if entry.awaits_report and self._module is not None:
                         await self._tell(self._journal, self._module, entry)
-            except (CentreUnreachableError, OSError) as error:
+                    elif entry.awaits_record and self._records.is_kept:
+                        await asyncio.to_thread(self._record, self._journal, entry)
+            except (CentreUnreachableError, JournalFullError, OSError) as error:
                 LOG.info("settlements not reported yet: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_PAUSE_S):
                     await self._news.wait()
+
+    def _record(self, journal: SettlementJournal, entry: Entry) -> None:
+        """The record's key comes from the entry, so that it is one record also when this is cut off in between."""
+        key = uuid.uuid5(uuid.NAMESPACE_OID, f"{entry.id} {entry.begun_at}").hex
+        refusal = ""
+        try:
+            self._records.write(purchase_record(entry), key=key)
+        except ValidationError as error:
+            refusal = "INPUT_INVALID"
+            LOG.error("settlement %s is not as a record must be: %d fields", entry.id, error.error_count())
+        journal.reported(entry.id, refusal)
 
     @staticmethod
     async def _tell(journal: SettlementJournal, module: SecurityModule, entry: Entry) -> None:
@@ -190,3 +212,18 @@ class Settlements:
             refusal = error.failure
             LOG.error("the centre does not take settlement %s: %s (%s)", entry.id, refusal, error)
         await asyncio.to_thread(journal.reported, entry.id, refusal)
+
+
+def purchase_record(entry: Entry) -> PurchaseRecord:
+    """Raises ValidationError for what no PSAM of the field makes."""
+    fields = entry.pending.fields
+    return PurchaseRecord.model_validate(
+        {name: fields[name] for name in ("terminal", "number", "time")}
+        | {name + "_fen": fields[name] for name in ("account", "self_paid", "pooling")}
+        | {
+            "identification_code": entry.pending.identification_code,
+            "card_number": entry.pending.card_number,
+            "outcome": entry.outcome.value,
+            "tac": entry.tac.hex().upper() or None,
+        }
+    )

@@ -36,6 +36,8 @@ class TerminalPsam:
         self._service = service
         self._reader_name = reader.name
         self._worker: ReaderWorker = reader.worker
+        # Until `close`: a slot that went away must still let go of its connection.
+        self._worker.pin()
         self._timeout_s = timeout_s
         self._connection: CardConnection | None = None
         self._psam: PsamAuthenticator | None = None
@@ -66,7 +68,7 @@ class TerminalPsam:
         self._on_worker(lambda: self._connected().credit_purchase(mac2))
 
     def close(self) -> None:
-        self._worker.pin()
+        """Once, and last of all."""
         self._worker.unpin(self._disconnect)
 
     def _repeatable(self, call: Callable[[PsamAuthenticator], T]) -> T:

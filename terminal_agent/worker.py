@@ -34,12 +34,17 @@ class ReaderWorker:
     @property
     def is_frozen(self) -> bool:
         """The running call has outlived the patience of the one who asked for it."""
+        return self.overdue_s > 0
+
+    @property
+    def overdue_s(self) -> float:
+        """By how long; 0 where it is not."""
         overdue_at = self._overdue_at
-        return overdue_at is not None and time.monotonic() > overdue_at
+        return 0.0 if overdue_at is None else max(0.0, time.monotonic() - overdue_at)
 
     def submit(self, call: Callable[[], T], timeout_s: float) -> Future[T]:
         """Queue `call`; the caller waits for the future at most `timeout_s`. Raises when the reader is hopeless."""
-        if self._is_stopped:
+        if self._is_stopped and not self._pins:
             raise OperationTimeoutError(f"{self.name} has gone")
         if self.is_frozen:
             raise OperationTimeoutError(f"{self.name} does not answer")
@@ -81,7 +86,8 @@ class ReaderWorker:
         self._calls.put((Future(), run))
 
     def stop(self) -> None:
-        """The thread ends after the calls already queued, and takes no new ones."""
+        """The thread ends after the calls already queued, and takes no new ones; of those who pinned it, until the
+        last of them is done: what went wrong with their card only the card's connection can say."""
         self._is_stopped = True
         self._calls.put(None)
 

@@ -174,8 +174,8 @@ class CatalogVersions:
         await self._audit("catalog.review", row, detail, reason=note)
 
     async def release(self, version_id: str, effective: date, note: str) -> None:
-        """In force from that day on. Raises CONFLICT without every province's yes, for a day that is past or before
-        that of an earlier release, APPROVAL_SELF for who worked at it.
+        """In force from that day on. Raises CONFLICT without every province's yes or for a day before that of an
+        earlier release, INPUT_INVALID for one that is past or too far off, APPROVAL_SELF for who worked at it.
         """
         row = await self._row(version_id, "review")
         await self._demand_other(row)
@@ -187,7 +187,7 @@ class CatalogVersions:
         try:
             rules.released(self._version(standing), self._regions, known, effective=effective, on=self._today)
         except VersionError as error:
-            raise ProblemError("CONFLICT", f"{error.zh} / {error}", subject=self._subject(row)) from error
+            raise ProblemError(error.failure, f"{error.zh} / {error}", subject=self._subject(row)) from error
         row.state, row.effective = "released", effective
         row.released_by, row.released_at = self._who.login, self._unit.now
         self._unit.after_commit.append(self._unit.services.catalogs.forget)

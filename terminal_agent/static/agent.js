@@ -1,9 +1,12 @@
 // The agent's page: follows readers and card sessions by events, reads a card when it comes, forgets it when it goes.
 
 import { alertStrip, chip, fill } from "./draw.js";
+import { followCatalog } from "./catalog.js";
+import { followJournal } from "./journal.js";
+import { followLock } from "./lock.js";
 import { nextTrail, sessionView } from "./session.js";
 import { largeTypeSwitch } from "./type.js";
-import { drawDevices, drawEvents, failureView, holderView, lang, messageView, pinPrompt, words } from "./view.js";
+import { drawDevices, drawEvents, failureView, holderView, lang, messageView, pairingPrompt, pinPrompt, words } from "./view.js";
 
 const MAX_EVENTS = 6;
 const REVEAL_MS = 30000;
@@ -14,7 +17,7 @@ const TONES = {
 };
 
 const at = (id) => document.getElementById(id);
-const state = { readers: [], devices: [], reader: null, job: null, trail: [], events: [], turn: 0, pinTurn: 0, revealTimer: 0 };
+const state = { readers: [], devices: [], reader: null, job: null, trail: [], events: [], isLocked: false, turn: 0, pinTurn: 0, revealTimer: 0 };
 
 async function call(method, path, body) {
   const response = await fetch(path, {
@@ -48,6 +51,10 @@ const actions = {
 function showIdle() {
   clearTimeout(state.revealTimer);
   state.revealTimer = 0;
+  if (state.isLocked) {
+    show(messageView("t-locked"), words.locked_title);
+    return;
+  }
   const hasReader = state.readers.some((reader) => reader.role === "card" && reader.state !== "LOST");
   const [title, hint] = hasReader ? [words.insert, words.insert_hint] : [words.no_reader, words.no_reader_hint];
   show(messageView("t-idle", title, hint), title);
@@ -141,10 +148,15 @@ function askForPin(isWanted) {
   at("pin-wanted").replaceChildren(...(isWanted ? [pinPrompt()] : []));
 }
 
+function askToPair(origin) {
+  at("pairing-wanted").replaceChildren(...(origin === null ? [] : [pairingPrompt(origin)]));
+}
+
 async function begin() {
   const pinTurn = state.pinTurn;
   const info = await call("GET", "/v1/info");
   at("terminal").textContent = `${info.device_number} · ${info.terminal_number ?? words.no_terminal_number}`;
+  askToPair(info.is_pairing_wanted ? "" : null);
   if (pinTurn === state.pinTurn) askForPin(info.is_pin_wanted); // else an event was newer
   await refresh();
   for (const id of info.jobs) onProgress(await call("GET", `/v1/card-sessions/${encodeURIComponent(id)}`));
@@ -153,6 +165,12 @@ async function begin() {
 
 function follow() {
   const source = new EventSource("/v1/events");
+  followCatalog(source);
+  followJournal(source);
+  followLock(source, (isLocked) => {
+    state.isLocked = isLocked;
+    settle();
+  });
   source.addEventListener("open", () => {
     setLive(true);
     begin().catch(() => setLive(false));
@@ -162,6 +180,9 @@ function follow() {
     source.addEventListener(name, (event) => onReaderEvent(name, JSON.parse(event.data)).catch(() => setLive(false)));
   }
   source.addEventListener("pin_wanted", () => askForPin(true));
+  source.addEventListener("pairing_wanted", (event) => askToPair(JSON.parse(event.data).origin));
+  source.addEventListener("pairing_over", () => askToPair(null));
+  source.addEventListener("lease_changed", () => refresh().then(settle).catch(() => setLive(false)));
   source.addEventListener("pin_over", () => askForPin(false));
   source.addEventListener("session_progress", (event) => onProgress(JSON.parse(event.data)));
   source.addEventListener("session_done", (event) => onDone(JSON.parse(event.data)).catch(() => setLive(false)));

@@ -1,6 +1,6 @@
 // Drawing for the agent's page.
 
-import { alertStrip, chip, element, icon, stamp } from "./draw.js";
+import { alertStrip, chip, element, fill, icon, stamp } from "./draw.js";
 
 export const words = JSON.parse(document.getElementById("words").dataset.words);
 export const lang = document.documentElement.dataset.lang;
@@ -17,23 +17,37 @@ export function pinPrompt() {
   return strip;
 }
 
+// A page asks to be paired: the way to the person's answer.
+export function pairingPrompt(origin) {
+  const strip = alertStrip("warn", words.pair_prompt, origin);
+  const link = element("a", { className: "btn btn-primary", text: words.pair_prompt_action });
+  link.href = "/pair";
+  strip.append(link);
+  return strip;
+}
+
+// What a reader is, or who has it now.
+function readerFact(reader) {
+  if (reader.holder) return fill(words.used_by, { owner: reader.holder.origin ?? reader.holder.owner });
+  return reader.role === "psam" ? words.fact_psam : reader.is_contactless ? words.fact_contactless : words.fact_contact;
+}
+
 export function date(digits) {
   return /^\d{8}$/.test(digits) ? `${digits.slice(0, 4)}-${digits.slice(4, 6)}-${digits.slice(6)}` : digits;
 }
 
 const STATE_TONES = { EMPTY: "idle", PRESENT: "ok", IN_USE: "info", AWAIT_REMOVAL: "warn", LOST: "bad" };
 
-const DEVICE_ICONS = { id_card_module: "card", qr_scanner: "qr", pin_pad: "key", card_printer: "card" };
+const DEVICE_ICONS = { id_card_module: "card", qr_scanner: "qr", pin_pad: "key", card_printer: "card", receipt_printer: "print", camera: "eye" };
 const DEVICE_TONES = { ready: "ok", attention: "warn", lost: "bad", unknown: "idle" };
 
 export function drawDevices(into, readers, devices) {
   into.replaceChildren();
   for (const reader of readers) {
     const tone = STATE_TONES[reader.state];
-    const fact = reader.role === "psam" ? words.fact_psam : reader.is_contactless ? words.fact_contactless : words.fact_contact;
     into.append(
       element("div", { className: "oc-status", tone }, icon(reader.role === "psam" ? "key" : "reader"),
-        element("strong", { text: reader.name }), element("span", { text: fact }), chip(tone, words[`state_${reader.state}`])),
+        element("strong", { text: reader.name }), element("span", { text: readerFact(reader) }), chip(tone, words[`state_${reader.state}`])),
     );
   }
   for (const device of devices.filter((other) => other.kind in DEVICE_ICONS)) {
@@ -57,6 +71,12 @@ export function drawEvents(into, empty, events) {
   }
 }
 
+// What the block list says of a card that cannot just be used.
+function blockStrip(block) {
+  const [title, ...rest] = block.texts.map((text) => text[lang]);
+  return alertStrip(block.action === "refuse" ? "bad" : "warn", title, rest.join(lang === "zh" ? "。" : ". "));
+}
+
 export function holderView(view, isRevealed) {
   const { fields, acts, root } = stamp("t-holder");
   const generation = words[`generation_${String(view.generation).slice(0, 1)}`] ?? "";
@@ -74,6 +94,7 @@ export function holderView(view, isRevealed) {
   const today = new Date();
   const stampToday = today.getFullYear() * 10000 + (today.getMonth() + 1) * 100 + today.getDate();
   if (/^\d{8}$/.test(view.expiry_date) && Number(view.expiry_date) < stampToday) fields.chips.append(chip("warn", words.expired));
+  if (view.block && view.block.action !== "accept") fields.block.append(blockStrip(view.block));
   if (fields.reveal) fields.reveal.textContent = isRevealed ? words.hide : words.reveal;
   return { root, acts };
 }

@@ -13,6 +13,7 @@ import pytest
 from apps_catalog import Carrier, CatalogError, load
 from apps_catalog.catalog import DATA
 from apps_catalog.diff import Kind, diff
+from apps_catalog.version_rules import EffectiveDayError
 from apps_catalog.versions import Stage, VersionError, VersionStore
 from tests.apps_catalog.conftest import ITEM
 
@@ -87,9 +88,9 @@ def test_steps_out_of_order_are_refused(store: VersionStore, source: Callable[[s
         store.review("2025.1.2", "310000", accepts=True, by="", note="", on=DAY)
     with pytest.raises(VersionError, match="one line"):
         store.review("2025.1.2", "110000", accepts=True, by="a\nb", note="", on=DAY)
-    with pytest.raises(VersionError, match="past"):
+    with pytest.raises(EffectiveDayError, match="past"):
         publish(store, "2025.1.2", effective=DAY - timedelta(1))
-    with pytest.raises(VersionError, match="366 days away"):
+    with pytest.raises(EffectiveDayError, match="366 days away"):
         store.release("2025.1.2", effective=DAY + timedelta(367), on=DAY)
     store.release("2025.1.2", effective=LATER, on=DAY)
     for step in (

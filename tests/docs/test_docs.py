@@ -44,8 +44,9 @@ import issuance.sessions.endpoints
 import issuance.stock.endpoints
 import issuance.stock.movement_endpoints
 import issuance.supervision.endpoints
+import issuance.terminals.endpoints
 import issuance.transit_codes.endpoints
-import terminal_agent.endpoints
+import terminal_agent.app
 from cardlib.failures import FailureCode
 from cardlib.wire import BatchResponses, SessionReply, SessionStart
 from issuance.settings import Settings
@@ -54,8 +55,11 @@ from simulators.personas import names
 from terminal_agent.settings import AgentSettings
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")])
-TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+PROTOCOL = ROOT / "docs" / "agent"
+PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md"), *PROTOCOL.glob("*.md")])
+TEXTS = {
+    f"agent/{page.name}" if page.parent == PROTOCOL else page.name: page.read_text(encoding="utf-8") for page in PAGES
+}
 EXAMPLE_HOSTS = re.compile(r"127\.0\.0\.1|localhost|\[::1\]|(?:[\w-]+\.)*example(?:\.(?:com|org|net))?|…|\.\.\.")
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
@@ -95,6 +99,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     issuance.stock.endpoints.router,
     issuance.stock.movement_endpoints.router,
     issuance.supervision.endpoints.router,
+    issuance.terminals.endpoints.router,
     issuance.person_file.endpoints.router,
     issuance.progress.endpoints.router,
 )
@@ -143,7 +148,7 @@ def test_there_are_pages() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_resolve(page: Path) -> None:
     missing = []
-    for link in _LINK.findall(_FENCE.sub("", TEXTS[page.name])):
+    for link in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
         if "://" in link or link.startswith("mailto:"):
             continue
         target, _, anchor = unquote(link).partition("#")
@@ -202,10 +207,11 @@ def test_every_setting_is_told_and_no_other(page: str, prefix: str, settings: ty
 
 
 def test_every_path_of_the_services_is_told() -> None:
-    agent = {route.path for route in terminal_agent.endpoints.router.routes}  # type: ignore[attr-defined]
+    agent = {route.path for router in terminal_agent.app.ROUTERS for route in router.routes}  # type: ignore[attr-defined]
     agent = {path.replace("{name:path}", "{name}") for path in agent}
+    protocol = "".join(text for page, text in TEXTS.items() if page.startswith("agent"))
     centre = {route.path for router in _ROUTERS for route in router.routes}  # type: ignore[attr-defined]
-    assert sorted(path for path in agent if path not in TEXTS["agent.md"]) == []
+    assert sorted(path for path in agent if path not in protocol) == []
     told = TEXTS["issuance.md"] + TEXTS["ecard.md"] + TEXTS["login.md"] + TEXTS["login-ministry.md"]
     assert sorted(path for path in centre if path not in told) == []
 

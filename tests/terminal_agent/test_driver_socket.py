@@ -231,7 +231,7 @@ async def test_a_kept_card_is_busy_for_others_until_time_is_over(monkeypatch: py
     async with client_of(app) as client:
         assert (await desk.call(FUNCTIONS["iReadCard"], [1, 2, INFO, "SSSEEF05|07|$"]))[0] == 0
         assert await is_busy(client)
-        await until(lambda: not app.state.agent.registry.get(CONTACT).is_leased)
+        await until(lambda: app.state.agent.registry.get(CONTACT).holder is None)
         assert not await is_busy(client)
         monkeypatch.setattr(driver_desk, "HOLD_S", 60)
         assert (await desk.call(FUNCTIONS["iReadDebitRecord"], [1]))[0] == -27010

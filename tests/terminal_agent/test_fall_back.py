@@ -66,7 +66,9 @@ class Office:
                     raise httpx.ReadError("line cut")
                 return answer
 
-        return HttpIssuanceClient("http://centre.example", auth=ClientAuth(self.key), transport=Line())
+        return HttpIssuanceClient(
+            "http://centre.example", auth=ClientAuth(self.key), sign=self.key.sign, transport=Line()
+        )
 
     async def orders(self) -> list[dict[str, Any]]:
         transport = httpx.ASGITransport(self.app)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from apdu.inprocess import InProcessReaders
 from terminal_agent.guard import Guard
+from terminal_agent.origins import Origins
 from terminal_agent.server import Ready, running_agent
 from terminal_agent.settings import AgentSettings
 from tests.terminal_agent.stand import settings
@@ -264,7 +265,7 @@ def test_no_other_bytes_pass_as_origin(raw: bytes) -> None:
             "server": ("127.0.0.1", 12343),
             "headers": [(b"host", b"127.0.0.1:12343"), (b"origin", raw)],
         }
-        await Guard(app, (ALLOWED,))(scope, None, send)  # type: ignore[arg-type]
+        await Guard(app, Origins((ALLOWED,)))(scope, None, send)  # type: ignore[arg-type]
         return sent[0]["status"]  # type: ignore[return-value]
 
     own = {f"http://{host}:12343".encode() for host in ("127.0.0.1", "localhost", "[::1]")}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import pytest
 import websockets
 
 from apdu.inprocess import InProcessReaders
+from terminal_agent import server
 from terminal_agent.server import PortBusyError, running_agent
 from tests.terminal_agent.stand import settings
 
@@ -60,10 +63,26 @@ def test_process_reports_its_ports_and_ends_cleanly_with_listeners_attached(tmp_
 def test_busy_port_is_told_before_anything_starts() -> None:
     with (
         running_agent(settings(port=0, ws_port=0), InProcessReaders()) as where,
-        pytest.raises(PortBusyError, match=str(where.http_port)),
+        pytest.raises(PortBusyError, match=rf"{where.http_port}: .* by .*\({os.getpid()}\)"),
         running_agent(settings(port=where.http_port, ws_port=0), InProcessReaders()),
     ):
         pass
+
+
+def test_a_usual_port_that_is_taken_gives_way_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_agent(settings(port=0, ws_port=0), InProcessReaders()) as first:
+        with socket.socket() as spare:
+            spare.bind(("127.0.0.1", 0))
+            free = spare.getsockname()[1]
+        monkeypatch.setattr(server, "OTHER_PORTS", {first.http_port: (first.ws_port, free)})
+        stand = settings(port=first.http_port, ws_port=0, state_dir=tmp_path)
+        file = tmp_path / "agent.json"
+        with running_agent(stand, InProcessReaders()) as second:
+            assert second.http_port == free
+            assert httpx.get(f"{second.url}/v1/info").json()["http_port"] == free
+            assert json.loads(file.read_text()) == {"http_port": free, "ws_port": second.ws_port, "pid": os.getpid()}
+            assert file.stat().st_mode & 0o077 == 0
+    assert not file.exists()
 
 
 async def test_websocket_port_serves_nothing_else() -> None:

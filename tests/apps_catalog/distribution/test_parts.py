@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from apps_catalog.distribution.held import held, point
 from apps_catalog.distribution.keys import Sm2Key
 from apps_catalog.distribution.pace import Pace
 from apps_catalog.distribution.repository import Repository
+from hsm.soft import SoftKeyService
 from tests.apps_catalog.distribution.conftest import NOW, Publisher, Terminal
 
 # GB/T 32918.5 annex A: the key of the standard's example on the recommended curve.
@@ -107,6 +110,21 @@ def test_publisher_refuses_what_terminals_would(publisher: Publisher, back: Call
     back(-8)
     with pytest.raises(PublishError, match="blocklist version 2 expired"):
         publisher.all.refresh()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_a_web_server_may_read_it_whatever_the_umask(signing_keys: SoftKeyService, tmp_path: Path) -> None:
+    repository = Publisher(tmp_path / "repo", signing_keys).all
+    before = os.umask(0o077)
+    try:
+        repository.create()
+        repository.publish("blocklist", {"full-1.bin": b"first"})
+    finally:
+        os.umask(before)
+    places = [repository.path, *repository.path.rglob("*")]
+    assert {"metadata", "targets", "blocklist"} <= {place.name for place in places}
+    assert {stat.S_IMODE(place.stat().st_mode) for place in places if place.is_dir()} == {0o755}
+    assert {stat.S_IMODE(place.stat().st_mode) for place in places if place.is_file()} == {0o644}
 
 
 def test_pruning_leaves_what_is_in_use(publisher: Publisher, terminal: Terminal) -> None:

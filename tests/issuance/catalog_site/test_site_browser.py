@@ -137,9 +137,28 @@ async def test_from_a_word_to_a_printed_page_and_the_versions(reader: Reader, si
     await reader.go("?domain=transport")
     await expect(page.locator("html")).to_have_attribute("data-type", "large")
     await reader.look("large-en", DESKTOP, PHONE)
+    await _first_result_on_the_first_screen(reader)
     await page.get_by_role("link", name="中文").click()
     await reader.look("large", PHONE, has_axe=False)
     await _what_is_not_there_and_what_will_be(reader, site)
+
+
+async def _first_result_on_the_first_screen(reader: Reader) -> None:
+    """Large type on a phone; the filters unfold by keyboard, and on a desktop they always stand open."""
+    page, expect = reader.page, playwright_api.expect
+    await page.set_viewport_size(PHONE)
+    first = await page.locator(".oc-apps h3").first.bounding_box()
+    assert first["y"] + first["height"] < PHONE["height"]
+    filters = page.locator("#region")
+    await expect(filters).to_be_hidden()
+    await page.locator(".cat-filter summary").press("Enter")
+    await expect(filters).to_be_visible()
+    await reader.look("unfolded-large-en", PHONE)
+    await page.set_viewport_size(PHONE)
+    await page.locator(".cat-filter summary").press("Enter")
+    await expect(filters).to_be_hidden()
+    await page.set_viewport_size(DESKTOP)
+    await expect(filters).to_be_visible()
 
 
 async def _what_is_not_there_and_what_will_be(reader: Reader, site: Site) -> None:

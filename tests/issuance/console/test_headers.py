@@ -33,7 +33,7 @@ async def test_a_form_that_is_too_large_is_answered_by_a_page(console: Console, 
     assert (response.status_code, response.headers["content-type"]) == (413, "text/html; charset=utf-8")
     browser._shown(response)
     assert "INPUT_INVALID" in browser.words
-    assert "1048576" in browser.words
+    assert {"zh": "文件或请求太大，最多 1 MB", "en": "larger than 1 MB"}[language] in browser.words
 
 
 async def test_a_program_gets_problem_details(centre: Centre) -> None:
