@@ -10,7 +10,7 @@ Bodies hold no name and no personal number: what identifies a card is its identi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -30,6 +30,7 @@ from hsm.primitives import default_engine
 MAX_RECORDS: Final = 200
 MAX_BATCH_BYTES: Final = 256 * 1024
 MAX_BODY_CHARS: Final = 2048
+MAX_SPANS: Final = 64
 MAX_SEQUENCE: Final = 2**53
 _HEAD: Final = b"onecard journal head\n"
 _GENESIS: Final = b"onecard journal\n"
@@ -39,6 +40,8 @@ CardCode = Annotated[str, StringConstraints(pattern=r"^(?:[0-9A-F]{32})?$")]
 """Empty where the card says none that is one; so is the number."""
 CardNumber = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{0,16}$")]
 Sequence = Annotated[int, Field(ge=1, le=MAX_SEQUENCE)]
+Span = tuple[Sequence, Sequence]
+"""First and last of records one after the other."""
 FailureName = Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,64}$")]
 Fen = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 
@@ -176,7 +179,8 @@ class RecordBatch(Message):
 
     `told` is the newest sequence that the terminal has; `signature` is Ed25519 over the last record's head
     (`head_text`); `boot` and `up_ms` say when the batch was made, `sent_at` by which clock. A journal that takes the
-    place of an older one names it in `follows` and says why in `reason`.
+    place of an older one names it in `follows` and says why in `reason`; `carried` are the sequences that the records
+    it took along had there. What is not among them does not come any more.
     """
 
     model_config = ConfigDict(
@@ -200,6 +204,7 @@ class RecordBatch(Message):
     journal_id: HexId
     follows: HexId | None = None
     reason: FailureName | None = None
+    carried: tuple[Span, ...] | None = Field(default=None, max_length=MAX_SPANS)
     sent_at: AwareDatetime
     boot: HexId
     up_ms: int = Field(ge=0, le=MAX_SEQUENCE)
@@ -214,6 +219,9 @@ class RecordBatch(Message):
             raise ValueError("the records are not one after the other")
         if self.told < self.records[-1].sequence:
             raise ValueError("the terminal has records that it says it has not")
+        edges = [edge for span in self.carried or () for edge in span]
+        if edges != sorted(edges):
+            raise ValueError("what was carried is not in order")
         return self
 
 
@@ -238,6 +246,17 @@ class RecordsTaken(Message):
     journal_id: HexId
     acknowledged: int = Field(ge=0, le=MAX_SEQUENCE)
     refused: tuple[RecordRefusal, ...] = Field(default=(), max_length=MAX_RECORDS)
+
+
+def spans(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Of ascending sequences. The newest only where they are too many for a batch."""
+    found: list[tuple[int, int]] = []
+    for sequence in sequences:
+        if found and found[-1][1] == sequence - 1:
+            found[-1] = (found[-1][0], sequence)
+        else:
+            found.append((sequence, sequence))
+    return tuple(found[-MAX_SPANS:])
 
 
 def genesis(journal_id: str) -> bytes:

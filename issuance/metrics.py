@@ -23,7 +23,10 @@ class Metrics:
             "onecard_issuance_codes", "Electronic card codes", ["scene", "outcome"], registry=self.registry
         )
         self.publications = Counter(
-            "onecard_issuance_publications", "Parts published for terminals", ["part", "outcome"], registry=self.registry
+            "onecard_issuance_publications",
+            "Parts published for terminals",
+            ["part", "outcome"],
+            registry=self.registry,
         )
         self.published_at = Gauge(
             "onecard_issuance_published_at", "Unix second a part was last published", ["part"], registry=self.registry

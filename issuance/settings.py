@@ -31,8 +31,7 @@ class Settings(BaseSettings):
     `code_platforms`: addresses of platforms whose codes are recognised, by family of codes (docs/recognition.md), asked
     with the client key file `code_platforms_key_path` within `code_platforms_timeout_s`.
     `transit_certificate_path`: issuer certificate that transit authorisations are given under (docs/transit-code.md);
-    `transit_platform`: 发码平台编号 in them, four bytes in hex; `transit_anchors_path`: roots of transit codes that gates
-    are to trust.
+    `transit_platform`: 发码平台编号 in them, 4 bytes in hex; `transit_anchors_path`: roots of transit codes of gates.
     `publication_path`: repository that terminals fetch from (docs/publication.md), shared by all replicas; every
     `publication_delta_s` seconds what changed is published, every `publication_full_h` hours a whole block list.
     `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.

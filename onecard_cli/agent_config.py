@@ -109,8 +109,11 @@ def register(
         raise CommandError(
             FailureCode.INPUT_INVALID, "--state-dir, 或在配置文件写 state_dir / or state_dir in the file"
         )
-    registered = registered_at(url, code, folder)
-    _give_to_owner(folder)
+    try:
+        registered = registered_at(url, code, folder)
+        _give_to_owner(folder)
+    except OSError as error:
+        raise CommandError(FailureCode.INPUT_INVALID, f"--state-dir {folder}: {error.strerror}") from None
     print_json(registered.model_dump(mode="json", exclude={"catalog_root"}))
 
 

@@ -99,21 +99,14 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
     from rich.text import Text
 
     table = Table(title="设备 / devices")
-    for head in (
-        "种类 / kind",
-        "名称 / name",
-        "状态 / state",
-        "原因 / why",
-        "上次正常 / last good",
-        "好/坏 / good/bad",
-    ):
-        table.add_column(head)
+    for head in ("种类\nkind", "名称\nname", "状态\nstate", "原因\nwhy", "上次正常\nlast good", "好/坏\ngood/bad"):
+        table.add_column(head, overflow="fold")  # nothing is cut off in a narrow window or a pipe
     for row in rows:
         health = row.get("health")
-        kind = row["kind"] + ("（模拟 / simulated）" if row.get("is_simulated") else "")
+        kind = row["kind"] + ("\n模拟 / simulated" if row.get("is_simulated") else "")
         counts = f"{health['successes']}/{health['failures']}" if health else ""
         last = _clock(health["last_success_at"]) if health else ""
-        state = Text(STATES.get(row["state"], row["state"]), style=STYLES.get(row["state"], ""))
+        state = Text(STATES.get(row["state"], row["state"]).replace(" / ", "\n  "), style=STYLES.get(row["state"], ""))
         # Text, not markup: a reader's name is not ours.
         table.add_row(kind, Text(row["name"]), state, Text(_why(row)), last, counts)
     return table

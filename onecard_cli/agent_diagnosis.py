@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from onecard_cli.office import AGENT_URL, AgentOption, answered
+from onecard_cli.office import AGENT_URL, AgentOption, answered, terminal
 from onecard_cli.output import CommandError, reports_failures
 
 
@@ -45,7 +45,5 @@ def diagnose(
 
 
 def _of_agent(agent: str) -> bytes:
-    import httpx
-
-    with httpx.Client(base_url=agent, timeout=30, trust_env=False) as http:
+    with terminal(agent, 30) as http:
         return answered(http, "GET", "/diagnosis.zip").content

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -52,10 +53,7 @@ def selftest(
 
     from terminal_agent.selftest.checks import SelfTest, is_good
 
-    if report is not None and report.suffix not in (".html", ".txt"):
-        from cardlib.failures import FailureCode
-
-        raise CommandError(FailureCode.INPUT_INVALID, f"{report.name}: .html, .txt")
+    _demand(skip or (), report)
     found: list[Result] = []
     with _terminal(simulators, config, agent) as (url, settings, ask):
         seconds = SIMULATED_WAIT_S if simulators else wait
@@ -73,6 +71,20 @@ def selftest(
         if not as_json:
             print(f"报告 / report: {report}")
     raise typer.Exit(0 if is_good(found) else 1)
+
+
+def _demand(left_out: Iterable[str], report: Path | None) -> None:
+    """Before anybody presses a key: only what exists is left out, and the report has a place. Raises CommandError."""
+    from cardlib.failures import FailureCode
+    from terminal_agent.selftest.checks import CAN_BE_LEFT_OUT
+
+    for name in left_out:
+        if name not in CAN_BE_LEFT_OUT:
+            raise CommandError(FailureCode.INPUT_INVALID, f"--skip {name}: {', '.join(CAN_BE_LEFT_OUT)}")
+    if report is not None and report.suffix not in (".html", ".txt"):
+        raise CommandError(FailureCode.INPUT_INVALID, f"{report.name}: .html, .txt")
+    if report is not None and not os.access(report.parent, os.W_OK):
+        raise CommandError(FailureCode.INPUT_INVALID, f"--report: {report.parent}")
 
 
 @contextmanager

@@ -42,6 +42,24 @@ def centre(url: str, client_id: str) -> Iterator[httpx.Client]:
         yield client
 
 
+class NoAnswerError(CommandError):
+    """Nobody answers at the address."""
+
+
+@contextmanager
+def terminal(agent: str, timeout_s: float) -> Iterator[httpx.Client]:
+    """A client of the agent; where none answers, CommandError says so instead of naming the centre."""
+    import httpx
+
+    from cardlib.failures import FailureCode
+
+    with httpx.Client(base_url=agent, timeout=timeout_s, trust_env=False) as http:
+        try:
+            yield http
+        except (NoAnswerError, json.JSONDecodeError) as error:
+            raise CommandError(FailureCode.AGENT_SILENT, str(error)) from None
+
+
 def ask(client: httpx.Client, method: str, path: str, **arguments: Any) -> Any:
     """The JSON answer. Raises what `answered` raises."""
     return answered(client, method, path, **arguments).json()
@@ -59,7 +77,7 @@ def answered(client: httpx.Client, method: str, path: str, **arguments: Any) -> 
     try:
         answer = client.request(method, path, **arguments)
     except httpx.TransportError as error:
-        raise CommandError(FailureCode.SERVICE_UNREACHABLE, f"{client.base_url}: {error}") from None
+        raise NoAnswerError(FailureCode.SERVICE_UNREACHABLE, f"{client.base_url}: {error}") from None
     demand_success(answer)
     return answer
 
@@ -78,9 +96,7 @@ def demand_success(answer: httpx.Response) -> None:
 
 def asked_of_agent(agent: str, method: str, path: str, **arguments: Any) -> Any:
     """The agent's JSON answer. Raises what `answered` raises."""
-    import httpx
-
-    with httpx.Client(base_url=agent, timeout=150, trust_env=False) as http:
+    with terminal(agent, 150) as http:
         return ask(http, method, path, **arguments)
 
 
@@ -312,9 +328,7 @@ def pin_unblock(
 
 
 def _session(agent: str, reader: str | None, request: dict[str, Any]) -> None:
-    import httpx
-
-    with httpx.Client(base_url=agent, timeout=30, trust_env=False) as http:
+    with terminal(agent, 30) as http:
         job_id = ask(http, "POST", "/v1/card-sessions", json=request | {"reader": _reader(http, reader)})["job_id"]
         job = _follow(http, job_id)
     if job["state"] != "done":

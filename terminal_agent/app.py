@@ -85,5 +85,9 @@ def centre_of(settings: AgentSettings) -> IssuanceClient | None:
         return HttpIssuanceClient(settings.issuance_url, timeout_s=settings.network_timeout_s)
     key = ClientKey.load(settings.client_key)
     return HttpIssuanceClient(
-        settings.issuance_url, auth=ClientAuth(key), sign=key.sign, timeout_s=settings.network_timeout_s
+        settings.issuance_url,
+        auth=ClientAuth(key),
+        sign=key.sign,
+        client_id=key.client_id,
+        timeout_s=settings.network_timeout_s,
     )

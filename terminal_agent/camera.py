@@ -52,7 +52,8 @@ class FileCamera:
     def take(self) -> Picture:
         """The folder's next picture by name, after the last the first again. Raises CameraLostError."""
         try:
-            found = sorted(path for path in self.folder.iterdir() if path.suffix in (".jpg", ".jpeg"))
+            named = (path for path in self.folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+            found = sorted(path for path in named if path.is_file())
             if not found:
                 raise CameraLostError("no picture in the folder")
             with found[self._taken % len(found)].open("rb") as file:

@@ -74,6 +74,9 @@ class SecurityModule(Protocol):
 class RecordCentre(Protocol):
     """Where this terminal's records go. The same records may be sent again: the centre takes each once."""
 
+    client_id: str | None
+    """What this terminal is registered as."""
+
     def sign(self, text: bytes) -> bytes:
         """By the terminal's key. Raises CentreRefusedError where it has none."""
 
@@ -98,6 +101,7 @@ class HttpIssuanceClient:
         *,
         auth: httpx.Auth | None = None,
         sign: Callable[[bytes], bytes] | None = None,
+        client_id: str | None = None,
         timeout_s: float = 15.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -105,6 +109,7 @@ class HttpIssuanceClient:
         import httpx
 
         self._sign = sign
+        self.client_id = client_id
         # trust_env off: a proxy variable left in a kiosk's environment must not see card commands.
         self._http = httpx.AsyncClient(
             base_url=base_url, auth=auth, timeout=timeout_s, transport=transport, trust_env=False

@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -138,9 +138,9 @@ def _table(file: Path) -> dict[str, Any]:
     text = _text(file)
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of numbers and lists without end too
         at = _AT_LINE.search(str(error))
-        line = int(at[1]) if at and at[1] else text.count("\n") + 1
+        line = 0 if at is None else int(at[1] or text.count("\n") + 1)
         raise ConfigurationFileError([_fault(line, "", "syntax", {"error": error})], file.name) from None
     table.pop("$schema", None)
     for name in _PATHS:
@@ -154,7 +154,7 @@ def _text(file: Path) -> str:
         raw = file.read_bytes()
         if len(raw) > MAX_BYTES:
             raise ValueError(f"{len(raw)} bytes")
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")  # some editors begin a file with a mark
     except (OSError, ValueError) as error:
         words = {"error": error.strerror if isinstance(error, OSError) else error}
         raise ConfigurationFileError([_fault(0, "", "unreadable", words)], file.name) from None
@@ -171,18 +171,18 @@ def _validated(given: dict[str, Any], file: Path | None) -> AgentSettings:
     try:
         return _Given(**given)
     except ValidationError as error:
-        faults = sorted((_fault_of(one, file) for one in error.errors()), key=lambda fault: fault.line)
+        places = [one["loc"] or _named_in(one["msg"]) for one in error.errors()]
+        lines = _lines_of(_text(file), places) if file is not None else [0] * len(places)
+        faults = sorted(map(_fault_of, error.errors(), places, lines), key=lambda fault: fault.line)
         raise ConfigurationFileError(faults, "" if file is None else file.name) from None
 
 
-def _fault_of(error: ErrorDetails, file: Path | None) -> Fault:
-    place = error["loc"] or _named_in(error["msg"])
+def _fault_of(error: ErrorDetails, place: tuple[int | str, ...], line: int) -> Fault:
     context = dict(error.get("ctx") or {}) | {"error": error["msg"].removeprefix("Value error, ")}
     rule = error["type"]
     if rule == "extra_forbidden":
         near = difflib.get_close_matches(str(place[-1]), AgentSettings.model_fields, 1)
         rule, context["near"] = (rule, near[0]) if near and len(place) == 1 else ("extra_forbidden_far", "")
-    line = 0 if file is None else _line_of(_text(file), place)
     return _fault(line, ".".join(map(str, place)), rule, context)
 
 
@@ -191,23 +191,33 @@ def _named_in(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.replace(",", " ").split() if name in AgentSettings.model_fields)[:1]
 
 
-def _line_of(text: str, place: tuple[int | str, ...]) -> int:
-    """Where the innermost part of `place` that the file has begins: the file is read line by line until it is there."""
+def _lines_of(text: str, places: Sequence[tuple[int | str, ...]]) -> list[int]:
+    """Where the innermost part of each place that the file has begins; 0 where it has none.
+
+    The file is read once, line by line, until everything is there.
+    """
     whole = tomllib.loads(text)
-    while place and not _has(whole, place):
-        place = place[:-1]
-    if not place:
-        return 0
+    wanted = [_innermost(whole, place) for place in places]
+    missing = {place for place in wanted if place}
+    found: dict[tuple[int | str, ...], int] = {}
     lines, begun = text.splitlines(keepends=True), 0
     for end in range(1, len(lines) + 1):
+        if not missing:
+            break
         try:
             table = tomllib.loads("".join(lines[:end]))
         except tomllib.TOMLDecodeError:
             continue
-        if _has(table, place):
-            return begun + 1
-        begun = end
-    return 0
+        there = {place for place in missing if _has(table, place)}
+        found |= dict.fromkeys(there, begun + 1)
+        missing, begun = missing - there, end
+    return [found.get(place, 0) for place in wanted]
+
+
+def _innermost(table: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    while place and not _has(table, place):
+        place = place[:-1]
+    return place
 
 
 def _has(table: Any, place: tuple[int | str, ...]) -> bool:

@@ -125,7 +125,7 @@ class ReceiptPrinter:
                 with SerialPort(self._where, baud=self._baud) as port_line:
                     port_line.discard()
                     yield port_line
-        except (OSError, TransportError) as error:
+        except (OSError, OverflowError, UnicodeError, TransportError) as error:  # also of an address that is none
             raise ReceiptPrinterLostError(type(error).__name__) from error
 
 

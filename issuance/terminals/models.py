@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Date, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from issuance.database import Base, UtcDateTime
@@ -16,8 +16,9 @@ _REFUSED = text("failure IS NOT NULL")
 
 class TerminalJournalRow(RegionScoped, Base):
     """`head_*` is the last record that is here, with the terminal's signature over it; `told_sequence` the newest that
-    the terminal said it has. `follows` is the journal it took the place of, for `reason`. `clock_error_ms`: by how much
-    the terminal's clock was ahead when it was last heard of.
+    the terminal said it has. `follows` is the journal it took the place of, for `reason`; `carried` are the first and
+    last of each run of that one's records that it took along. `clock_error_ms`: by how much the terminal's clock was
+    ahead when it was last heard of.
     """
 
     __tablename__ = "terminal_journals"
@@ -28,6 +29,7 @@ class TerminalJournalRow(RegionScoped, Base):
     region: Mapped[str | None] = mapped_column(String(6))
     follows: Mapped[str | None] = mapped_column(String(32))
     reason: Mapped[str | None] = mapped_column(String(64))
+    carried: Mapped[list[list[int]] | None] = mapped_column(JSON(none_as_null=True))
     head_sequence: Mapped[int] = mapped_column(BigInteger)
     head_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     head_signature: Mapped[bytes] = mapped_column(LargeBinary(64))

@@ -27,20 +27,25 @@ class ReconciliationService:
     async def terminals(self) -> list[TerminalView]:
         """Of the regions this caller serves."""
         refused = await self._rows.refused_counts()
-        found = groupby(await self._rows.terminals(), lambda row: row[0])
-        return [_view(client, [row[1] for row in rows], refused.get(client.id, 0)) for client, rows in found]
+        rows = await self._rows.terminals()
+        everything = [row for _, row in rows]
+        return [
+            _view(client, [row for _, row in own], everything, refused.get(client.id, 0))
+            for client, own in groupby(rows, lambda row: row[0])
+        ]
 
     async def of_day(self, client_id: str, day: date) -> Reconciliation:
         """A terminal asks about itself. Raises NOT_FOUND for one of another region, or none."""
         caller = self._unit.caller
         is_told = Role.OPERATOR in caller.roles or caller.client_id == client_id
-        if not is_told or await ClientRepository(self._unit.session).get(client_id) is None:
+        client = await ClientRepository(self._unit.session).get(client_id)
+        if not is_told or client is None:
             raise ProblemError("NOT_FOUND", "no such terminal", subject=f"client:{client_id}")
         records = await self._rows.of_day(client_id, day)
         of_journal = {key: list(rows) for key, rows in groupby(records, lambda row: row.journal_id)}
         rows = await self._rows.journals_of(client_id)
-        ended = _ended([row for row, _ in rows])
-        journals = [_account(row, count, of_journal.get(row.id, []), is_ended=row.id in ended) for row, count in rows]
+        successors = _successors(client, [row for row, _ in rows], await self._rows.followers(client_id))
+        journals = [_account(row, count, of_journal.get(row.id, []), successors[row.id]) for row, count in rows]
         refused = [
             RefusedRecord(
                 journal_id=row.journal_id,
@@ -70,36 +75,62 @@ class ReconciliationService:
         )
 
 
-def _view(client: ClientRow, journals: list[TerminalJournalRow], refused: int) -> TerminalView:
-    """`journals` end with the newest."""
-    ended = _ended(journals)
+def _view(
+    client: ClientRow, journals: list[TerminalJournalRow], everything: list[TerminalJournalRow], refused: int
+) -> TerminalView:
+    """`journals` end with the newest; `everything` are those of all terminals."""
+    successors = _successors(client, journals, everything)
     return TerminalView(
         terminal=client.id,
         name=client.name,
         region=client.region,
         journals=len(journals),
         records=sum(row.head_sequence for row in journals),
-        outstanding=sum(row.told_sequence - row.head_sequence for row in journals if row.id not in ended),
+        outstanding=sum(sum(_wanting(row, successors[row.id])) for row in journals),
         refused=refused,
         clock_error_s=journals[-1].clock_error_ms / 1000,
         heard_at=journals[-1].heard_at,
     )
 
 
-def _ended(journals: list[TerminalJournalRow]) -> set[str]:
-    """Those whose place another took: what they had not sent comes with that one. Of a file that could not be read the
+def _successors(
+    client: ClientRow, journals: list[TerminalJournalRow], others: list[TerminalJournalRow]
+) -> dict[str, list[TerminalJournalRow]]:
+    """By journal, those that took its place: what it had not sent comes with them. Of a file that could not be read the
     id is not known, so that it may be any begun before.
 
-    Two disks with one key have journals that stand beside each other, and so have a lost one and the next.
+    Two disks with one key have journals that stand beside each other, and so have a lost one and the next. The word of
+    another registration is believed once this one is suspended.
     """
-    ended = {row.follows for row in journals if row.follows is not None}
+    believed = list(journals)
+    if client.status != "active":
+        believed += [row for row in others if row.client_id != client.id]
+    found = {row.id: [one for one in believed if one.follows == row.id] for row in journals}
     for number, row in enumerate(journals):
         if row.reason == "JOURNAL_DAMAGED" and row.follows is None:
-            ended |= {before.id for before in journals[:number]}
-    return ended
+            for before in journals[:number]:
+                found[before.id].append(row)
+    return found
 
 
-def _account(row: TerminalJournalRow, count: int, records: list[Any], *, is_ended: bool) -> JournalAccount:
+def _wanting(row: TerminalJournalRow, successors: list[TerminalJournalRow]) -> tuple[int, int]:
+    """Records that are not here: how many cannot come any more, as no successor took them along, and how many may."""
+    if not successors:
+        return 0, row.told_sequence - row.head_sequence
+    if any(one.carried is None for one in successors):
+        return 0, 0
+    named = [last for one in successors if one.follows == row.id for _, last in one.carried or ()]
+    lost, here, end = 0, row.head_sequence, max(row.told_sequence, *named, 0)
+    for first, last in sorted((first, last) for one in successors for first, last in one.carried or ()):
+        lost += max(0, min(first - 1, end) - here)
+        here = max(here, last)
+    return lost + max(0, end - here), 0
+
+
+def _account(
+    row: TerminalJournalRow, count: int, records: list[Any], successors: list[TerminalJournalRow]
+) -> JournalAccount:
+    lost, outstanding = _wanting(row, successors)
     return JournalAccount(
         journal_id=row.id,
         follows=row.follows,
@@ -109,8 +140,8 @@ def _account(row: TerminalJournalRow, count: int, records: list[Any], *, is_ende
         count=len(records),
         head=row.head_sequence,
         told=row.told_sequence,
-        missing=row.head_sequence - count,
-        outstanding=0 if is_ended else row.told_sequence - row.head_sequence,
+        missing=row.head_sequence - count + lost,
+        outstanding=outstanding,
         is_whole=all(_follows(row.id, record) for record in records),
     )
 

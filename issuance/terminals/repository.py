@@ -43,9 +43,16 @@ class TerminalRepository:
         )
         return list(await self._session.scalars(query.order_by(TerminalRecordRow.sequence)))
 
-    async def by_key(self, client_id: str, keys: Collection[str]) -> dict[str, TerminalRecordRow]:
-        query = select(TerminalRecordRow).where(TerminalRecordRow.client_id == client_id)
-        rows = await self._session.scalars(query.where(TerminalRecordRow.key.in_(keys)))
+    async def owner(self, journal_id: str) -> str | None:
+        query = select(TerminalJournalRow.client_id).where(TerminalJournalRow.id == journal_id)
+        with unscoped(self._session, why="a terminal that was moved to another region takes its journal along"):
+            found: str | None = await self._session.scalar(query)
+        return found
+
+    async def by_key(self, client_ids: Collection[str], keys: Collection[str]) -> dict[str, TerminalRecordRow]:
+        query = select(TerminalRecordRow).where(TerminalRecordRow.client_id.in_(client_ids))
+        with unscoped(self._session, why="a terminal that was moved to another region takes its journal along"):
+            rows = await self._session.scalars(query.where(TerminalRecordRow.key.in_(keys)))
         return {row.key: row for row in rows if row.key is not None}
 
     async def settled(self, transactions: Collection[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
@@ -101,6 +108,15 @@ class TerminalRepository:
         query = select(TerminalJournalRow, count).where(TerminalJournalRow.client_id == client_id)
         rows = await self._session.execute(query.order_by(TerminalJournalRow.began_at, TerminalJournalRow.id))
         return [(row[0], row[1]) for row in rows]
+
+    async def followers(self, client_id: str) -> list[TerminalJournalRow]:
+        """Journals of others that took the place of one of this terminal's."""
+        own = select(TerminalJournalRow.id).where(TerminalJournalRow.client_id == client_id)
+        query = select(TerminalJournalRow).where(
+            TerminalJournalRow.follows.in_(own), TerminalJournalRow.client_id != client_id
+        )
+        with unscoped(self._session, why="a terminal that was moved to another region takes its journal along"):
+            return list(await self._session.scalars(query))
 
     async def of_day(self, client_id: str, day: date) -> list[Any]:
         """Journal id, sequence, kind, key, hash, body and the hash before, in the order of journal and sequence."""

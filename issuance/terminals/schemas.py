@@ -22,7 +22,7 @@ _REFUSED: JsonDict = {
 
 
 class TerminalView(Message):
-    """A terminal that has sent records. `outstanding` are those it said it has that are not here yet; `refused` those
+    """A terminal that has sent records. `outstanding` are those it has, or had, that are not here; `refused` those
     that are here and cannot be used; `clock_error_s`: by how much its clock is ahead."""
 
     model_config = ConfigDict(
@@ -55,8 +55,9 @@ class TerminalView(Message):
 
 
 class JournalAccount(Message):
-    """One journal. `missing`: of the records up to `head`, how many are not in the centre's books; `is_whole`: the
-    day's records are chained to each other as the terminal chained them."""
+    """One journal. `missing`: of the records up to `head`, how many are not in the centre's books, and of those beyond
+    how many the journal that took its place could not take along; `is_whole`: the day's records are chained to each
+    other as the terminal chained them."""
 
     journal_id: str
     follows: str | None

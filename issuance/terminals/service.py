@@ -81,7 +81,9 @@ class TerminalRecordService:
         journal of another terminal, JOURNAL_FORKED where hashes do not follow from each other or from what is here.
         """
         await self._demand_head(batch)
-        await self._lock("client", self._unit.caller.client_id)  # its records' keys hold over all its journals
+        owners = await self._owners(batch)
+        for owner in sorted(owners):  # whose records' keys hold over all their journals
+            await self._lock("client", owner)
         first = batch.records[0].sequence
         row = await self._journal(batch, is_new=first == 1)
         if row is None or first > row.head_sequence + 1:
@@ -89,7 +91,7 @@ class TerminalRecordService:
             return RecordsTaken(journal_id=batch.journal_id, acknowledged=head)
         known = await self._rows.records(row.id, max(1, first - 1), batch.records[-1].sequence)
         self._demand_chain(batch, {one.sequence: one.hash for one in known} | {row.head_sequence: row.head_hash})
-        taken = await self._opened(batch, [sent for sent in batch.records if sent.sequence > row.head_sequence])
+        taken = await self._opened(batch, [one for one in batch.records if one.sequence > row.head_sequence], owners)
         if taken:
             await self._store(row, batch, taken)
         row.told_sequence = max(row.told_sequence, batch.told)
@@ -117,6 +119,11 @@ class TerminalRecordService:
         if client is None or not is_signed(client.public_jwk, text, bytes.fromhex(batch.signature)):
             raise ProblemError("CLIENT_FORBIDDEN", "the head of the journal is not signed by this terminal")
 
+    async def _owners(self, batch: RecordBatch) -> set[str]:
+        """The caller, and what it was registered as when it began the journal before this one."""
+        before = None if batch.follows is None else await self._rows.owner(batch.follows)
+        return {self._unit.caller.client_id} | ({before} if before else set())
+
     async def _journal(self, batch: RecordBatch, *, is_new: bool) -> TerminalJournalRow | None:
         """Locked, so that two batches of one journal come one after the other."""
         unit = self._unit
@@ -126,6 +133,7 @@ class TerminalRecordService:
             "region": unit.caller.region,
             "follows": batch.follows,
             "reason": batch.reason,
+            "carried": None if batch.carried is None else [list(span) for span in batch.carried],
             "head_sequence": 0,
             "head_hash": genesis(batch.journal_id),
             "head_signature": bytes.fromhex(batch.signature),
@@ -168,14 +176,14 @@ class TerminalRecordService:
 
     # -- the records --------------------------------------------------------------------------------------------
 
-    async def _opened(self, batch: RecordBatch, new: list[SentRecord]) -> list[Taken]:
+    async def _opened(self, batch: RecordBatch, new: list[SentRecord], owners: set[str]) -> list[Taken]:
         """Read and judged; one that cannot be used is kept like any other and says why."""
         taken = [self._read(batch, sent) for sent in new]
         keys = [one.body.key for one in taken if one.body is not None]
         purchases = [_transaction(one.payload) for one in taken if isinstance(one.payload, PurchaseRecord)]
         for psam in sorted({terminal for terminal, _, _ in purchases}):
             await self._lock("psam", psam)
-        books = _Books(await self._rows.by_key(self._unit.caller.client_id, keys), await self._rows.settled(purchases))
+        books = _Books(await self._rows.by_key(owners, keys), await self._rows.settled(purchases))
         seen: set[str] = set()
         for one in taken:
             if one.body is not None:

@@ -24,10 +24,10 @@ Kept = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """`journal_id` is None where it cannot be read; the records are in their order, with gaps."""
+    """`journal_id` is None where it cannot be read; the records are by their sequences, with gaps."""
 
     journal_id: str | None
-    records: tuple[Kept, ...]
+    records: dict[int, Kept]
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -55,8 +55,9 @@ def whatever_is_left(path: Path) -> Remains:
     journal_id = None
     with _reading(path) as sql:
         journal_id = str(sql.execute("SELECT id FROM journal").fetchone()[0])
-    by_key = {found[sequence][1]: found[sequence] for sequence in sorted(found)}
-    return Remains(journal_id if journal_id and _ID.fullmatch(journal_id) else None, tuple(by_key.values()))
+    by_key = {found[sequence][1]: sequence for sequence in sorted(found)}
+    records = {sequence: found[sequence] for sequence in sorted(by_key.values())}
+    return Remains(journal_id if journal_id and _ID.fullmatch(journal_id) else None, records)
 
 
 @contextmanager

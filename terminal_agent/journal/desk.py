@@ -68,7 +68,7 @@ class JournalDesk:
         with self._lock:
             if self._opened is None:
                 try:
-                    self._opened = RecordJournal(self._folder, self._limits)
+                    self._opened = RecordJournal(self._folder, self._limits, client=self._centre.client_id)
                 except (OSError, sqlite3.Error) as error:
                     raise JournalFullError(f"the journal cannot be opened: {error}") from error
             return self._opened

@@ -160,6 +160,7 @@ def signed_batch(journal: RecordJournal, records: list[SentRecord], sign: Callab
         journal_id=standing.journal_id,
         follows=standing.follows,
         reason=standing.reason,
+        carried=standing.carried,
         sent_at=datetime.now(UTC),
         boot=boot_id(),
         up_ms=up_ms(),

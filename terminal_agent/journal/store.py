@@ -8,6 +8,7 @@ keeps its key. Nothing is held in memory that the file could contradict, so two 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -32,8 +33,9 @@ from cardlib.terminal_records import (
     SentRecord,
     chained,
     genesis,
+    spans,
 )
-from terminal_agent.journal.damage import Remains, is_damage, readable, set_aside, whatever_is_left
+from terminal_agent.journal.damage import Kept, Remains, is_damage, readable, set_aside, whatever_is_left
 from terminal_agent.problems import AgentError
 
 NAME: Final = "journal.sqlite"
@@ -41,10 +43,11 @@ RESERVE: Final = "journal.reserve"
 RESERVE_BYTES: Final = 256 * 1024
 MONEY_SHARE: Final = 0.9
 """Of each limit: what is left above it is for what has happened already and must be written down."""
+CLIENT_CHANGED: Final = "CLIENT_CHANGED"
 _BUSY_S: Final = 5.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA: Final = """
-CREATE TABLE journal (id TEXT NOT NULL, follows TEXT, reason TEXT, begun_at TEXT NOT NULL,
+CREATE TABLE journal (id TEXT NOT NULL, client TEXT, follows TEXT, reason TEXT, carried TEXT, begun_at TEXT NOT NULL,
                       acknowledged INTEGER NOT NULL);
 CREATE TABLE records (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
                       body TEXT NOT NULL, hash BLOB NOT NULL, bytes_until INTEGER NOT NULL,
@@ -73,11 +76,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`sequence` is the newest record, `acknowledged` the last that the centre has. `oldest_at`: of what waits."""
+    """`sequence` is the newest record, `acknowledged` the last that the centre has. `oldest_at`: of what waits.
+    `carried`: as in `cardlib.terminal_records.RecordBatch`."""
 
     journal_id: str
     follows: str | None
     reason: str | None
+    carried: tuple[tuple[int, int], ...] | None
     begun_at: datetime
     sequence: int
     acknowledged: int
@@ -101,15 +106,24 @@ class Aside:
 
 
 class RecordJournal:
-    """Any thread may call; a call takes a lock and waits for the disk. Files are made with mode 0600."""
+    """Any thread may call; a call takes a lock and waits for the disk. Files are made with mode 0600.
+
+    `client` is what the centre knows this terminal as. A journal that was begun as another is begun anew with what that
+    one had not sent, as the centre takes it from nobody else."""
 
     def __init__(
-        self, folder: Path, limits: Limits | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        folder: Path,
+        limits: Limits | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        client: str | None = None,
     ) -> None:
         self._folder = folder
         self._path = folder / NAME
         self._limits = limits or Limits()
         self._clock = clock
+        self._client = client
         self._lock = threading.RLock()
         self.on_append: Callable[[], None] = lambda: None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -206,14 +220,17 @@ class RecordJournal:
     def renew(self, reason: str) -> None:
         """Begin a new journal with all records that are kept: the centre and this one cannot go on from each other."""
         with self._transaction() as sql:
-            old = sql.execute("SELECT id FROM journal").fetchone()[0]
-            kept = sql.execute("SELECT kind, key, at, body FROM records ORDER BY sequence").fetchall()
-            sql.execute("DELETE FROM records")
-            sql.execute("DELETE FROM journal")
-            _begin(sql, self._clock(), old, reason)
-            for record in kept:
-                _add(sql, *record)
-        LOG.error("the journal was begun anew: %s; %d records go with it", reason, len(kept))
+            self._renew(sql, reason)
+
+    def _renew(self, sql: sqlite3.Connection, reason: str, *, after: int = 0) -> None:
+        old, client = sql.execute("SELECT id, client FROM journal").fetchone()
+        rows = sql.execute(
+            "SELECT sequence, kind, key, at, body FROM records WHERE sequence > ? ORDER BY sequence", (after,)
+        ).fetchall()
+        sql.execute("DELETE FROM records")
+        sql.execute("DELETE FROM journal")
+        _begin(sql, self._clock(), self._client or client, old, reason, {row[0]: row[1:] for row in rows})
+        LOG.error("the journal was begun anew: %s; %d records go with it", reason, len(rows))
 
     def trim(self) -> None:
         """Remove what the centre has had long enough; the newest record stays, as the next one is chained to it."""
@@ -229,8 +246,8 @@ class RecordJournal:
 
     def standing(self) -> Standing:
         with self._reading() as sql:
-            journal_id, follows, reason, begun, told = sql.execute(
-                "SELECT id, follows, reason, begun_at, acknowledged FROM journal"
+            journal_id, follows, reason, carried, begun, told = sql.execute(
+                "SELECT id, follows, reason, carried, begun_at, acknowledged FROM journal"
             ).fetchone()
             last = sql.execute("SELECT sequence, bytes_until FROM records ORDER BY sequence DESC LIMIT 1").fetchone()
             next_ = sql.execute("SELECT at FROM records WHERE sequence = ?", (told + 1,)).fetchone()
@@ -239,6 +256,7 @@ class RecordJournal:
             journal_id=journal_id,
             follows=follows,
             reason=reason,
+            carried=None if carried is None else tuple((first, last) for first, last in json.loads(carried)),
             begun_at=datetime.fromisoformat(begun),
             sequence=last[0] if last else 0,
             acknowledged=told,
@@ -297,16 +315,23 @@ class RecordJournal:
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
-                follows, reason = (remains.journal_id, "JOURNAL_DAMAGED") if remains else (None, None)
-                _begin(connection, self._clock(), follows, reason)
-                for record in remains.records if remains else ():
-                    _add(connection, *record)
-            connection.execute("SELECT id FROM journal").fetchone()[0]
+                found = (remains.journal_id, "JOURNAL_DAMAGED", remains.records) if remains else (None, None, None)
+                _begin(connection, self._clock(), self._client, *found)
+            self._claim(connection)
             connection.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _claim(self, sql: sqlite3.Connection) -> None:
+        client, told = sql.execute("SELECT client, acknowledged FROM journal").fetchone()
+        if self._client is None or client == self._client:
+            return
+        if client is None:
+            sql.execute("UPDATE journal SET client = ?", (self._client,))
+        else:
+            self._renew(sql, CLIENT_CHANGED, after=told)
 
     def _keep_reserve(self) -> bool:
         """Space that is given up when the disk is full and something that happened must still be written down."""
@@ -358,10 +383,24 @@ class RecordJournal:
                 self._connection.execute("COMMIT")
 
 
-def _begin(sql: sqlite3.Connection, now: datetime, follows: str | None, reason: str | None) -> None:
-    """A journal's id is drawn, so that one which begins again at 1 is never taken for an older one."""
-    values = (secrets.token_hex(16), follows, reason, now.isoformat())
-    sql.execute("INSERT INTO journal (id, follows, reason, begun_at, acknowledged) VALUES (?, ?, ?, ?, 0)", values)
+def _begin(
+    sql: sqlite3.Connection,
+    now: datetime,
+    client: str | None,
+    follows: str | None,
+    reason: str | None,
+    records: dict[int, Kept] | None,
+) -> None:
+    """With `records` of the one before, by their sequences there. A journal's id is drawn, so that one which begins
+    again at 1 is never taken for an older one."""
+    carried = None if records is None else json.dumps(spans(records))
+    sql.execute(
+        "INSERT INTO journal (id, client, follows, reason, carried, begun_at, acknowledged)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0)",
+        (secrets.token_hex(16), client, follows, reason, carried, now.isoformat()),
+    )
+    for record in (records or {}).values():
+        _add(sql, *record)
 
 
 def _add(sql: sqlite3.Connection, kind: str, key: str, at: str, body: str) -> int:

@@ -33,12 +33,13 @@ DEVICES: Final = (
     "receipt_printer",
     "camera",
 )
+CAN_BE_LEFT_OUT: Final = ("reader", *DEVICES, "catalog", "journal", "centre")
 Ask = Callable[[str, str], None]
 """Asked before somebody must act: the kind of device, and its name."""
 
 
 class RefusedError(Exception):
-    """The agent's answer was a problem."""
+    """The agent's answer was a problem; AGENT_SILENT where there was none, or one that no agent gives."""
 
     def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(detail)
@@ -59,24 +60,31 @@ class SelfTest:
 
     def results(self) -> Iterator[Result]:
         """Each as soon as it is known."""
+        tried = set()
         try:
-            info = self._call("GET", "/v1/info")
+            for result in self._of_agent():
+                tried.add(result.name.partition(":")[0])
+                yield result
         except RefusedError as error:
-            is_silent = error.code is FailureCode.SERVICE_UNREACHABLE
-            url = str(self._agent.base_url)
-            yield faulty("agent", "AGENT_SILENT", url) if is_silent else failed("agent", error.code, str(error))
-            yield from (skipped(name, "no_agent") for name in ("reader", *DEVICES, "catalog", "journal"))
-        else:
-            yield passed("agent", f"{info['version']}, API {info['api_level']}, {info['profile']}")
-            yield self._ports(info)
-            yield from self._of_cards(info)
-            yield from self._of_devices()
-            yield self._tried("catalog", self._catalog)
-            yield self._tried("journal", self._journal)
+            yield failed("agent", error.code, str(error))
+            untried = (name for name in ("reader", *DEVICES, "catalog", "journal") if name not in tried)
+            yield from (skipped(name, "no_agent") for name in untried)
         yield from self._centre()
         yield self._disk()
 
     # -- the agent ------------------------------------------------------------------------------------------------
+
+    def _of_agent(self) -> Iterator[Result]:
+        """Raises RefusedError where what everything else needs is refused."""
+        info = self._call("GET", "/v1/info")
+        if "api_level" not in info:
+            raise RefusedError(FailureCode.AGENT_SILENT, "another program")
+        yield passed("agent", f"{info['version']}, API {info['api_level']}, {info['profile']}")
+        yield self._ports(info)
+        yield from self._of_cards(info)
+        yield from self._of_devices()
+        yield self._tried("catalog", self._catalog)
+        yield self._tried("journal", self._journal)
 
     def _ports(self, info: dict[str, Any]) -> Result:
         """Another program's port is told by where the service went instead."""
@@ -236,12 +244,15 @@ class SelfTest:
         try:
             answer = self._agent.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise RefusedError(FailureCode.SERVICE_UNREACHABLE, type(error).__name__) from error
+            raise RefusedError(FailureCode.AGENT_SILENT, f"{self._agent.base_url}, {type(error).__name__}") from error
+        try:
+            told = answer.json()
+        except ValueError:
+            raise RefusedError(FailureCode.AGENT_SILENT, f"status {answer.status_code}") from None
         if answer.is_success:
-            return answer.json()
-        problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-        code = FailureCode.__members__.get(problem.get("code", ""), FailureCode.INTERNAL)
-        raise RefusedError(code, problem.get("detail", ""))
+            return told
+        code = FailureCode.__members__.get(told.get("code", ""), FailureCode.INTERNAL)
+        raise RefusedError(code, told.get("detail", ""))
 
 
 def clock(date: str, here: datetime) -> Result:

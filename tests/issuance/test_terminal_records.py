@@ -180,6 +180,57 @@ async def test_a_journal_begun_anew_doubles_nothing(terminal: Terminal) -> None:
     assert {journal["reason"] for journal in report["journals"]} == {None, "JOURNAL_FORKED"}
 
 
+async def test_what_a_damaged_journal_could_not_take_along_is_missing(terminal: Terminal) -> None:
+    terminal.write(*[ALARM] * 6)
+    await terminal.send(terminal.batch(3))
+    old = terminal.batch()
+    terminal.centre.clock.advance(1)
+    anew = _sealed(terminal, [_body("device_alarm", ALARM.model_dump())])
+    anew = anew.model_copy(update={"follows": old.journal_id, "reason": "JOURNAL_DAMAGED", "carried": ((1, 2), (5, 5))})
+    await terminal.post(anew)
+    first, second = (await terminal.report())["journals"]
+    assert (first["missing"], first["outstanding"], second["missing"]) == (2, 0, 0), "4 and 6"
+    (seen,) = ok(await terminal.centre.as_("operator").get("/v1/terminals"))
+    assert ((await terminal.report())["difference"], seen["outstanding"]) == (2, 2)
+    sql = terminal.centre.store.sql
+    for carried, follows, missing in (
+        ("[[1, 6]]", old.journal_id, 0),
+        ("[[1, 3], [8, 9]]", old.journal_id, 4),
+        ("[]", old.journal_id, 3),
+        ("[[8, 9]]", None, 3),  # nobody can tell that it had more than it said
+        ("null", old.journal_id, 0),
+    ):
+        change = "UPDATE terminal_journals SET carried = :carried, follows = :follows WHERE id = :id"
+        sql(change, carried=carried, follows=follows, id=anew.journal_id)
+        assert (await terminal.report())["difference"] == missing, carried
+    sql("UPDATE terminal_journals SET carried = '[]' WHERE id = :id", id=anew.journal_id)
+    await terminal.post(old)  # it was only late
+    assert (await terminal.report())["difference"] == 0
+    wrong = anew.model_copy(update={"carried": ((5, 5), (1, 2))})
+    refused(await terminal.post(wrong), "INPUT_INVALID", 422)
+
+
+async def test_a_terminal_registered_anew(terminal: Terminal, tmp_path: Path) -> None:
+    centre = terminal.centre
+    await centre.register("anew", ("terminal",), REGION)
+    terminal.journal = RecordJournal(tmp_path / "state", clock=centre.clock, client="terminal")
+    terminal.write(ALARM, ALARM, purchase(1))
+    ok(await terminal.post(terminal.batch(2)))  # the answer was lost
+    old = terminal.batch()
+    terminal.journal.close()
+    again = Terminal(centre, tmp_path / "state", "anew")
+    again.journal.close()
+    again.journal = RecordJournal(tmp_path / "state", clock=centre.clock, client="anew")
+    again.write(purchase(2))
+    assert (await again.send())["refused"] == []
+    report = await again.report()
+    assert (report["difference"], report["repeated"], report["kinds"]) == (0, 2, {"purchase": 2})
+    assert report["journals"][0]["follows"] == old.journal_id
+    assert (await terminal.report())["difference"] == 1, "the old registration is still in use"
+    centre.store.sql("UPDATE clients SET status = 'suspended' WHERE id = 'terminal'")
+    assert (await terminal.report())["difference"] == 0
+
+
 async def test_nobody_else_and_nothing_changed(terminal: Terminal, tmp_path: Path) -> None:
     centre = terminal.centre
     await centre.register("thief", ("terminal",), REGION)

@@ -70,3 +70,9 @@ def test_health_counts_what_a_device_did() -> None:
     assert health.last_failure is FailureCode.READER_NOT_FOUND
     assert health.last_success_at is not None
     assert HealthView.model_fields.keys() == Health.__dataclass_fields__.keys()
+
+
+@pytest.mark.parametrize("command", ["devices", "journal", "pairings list", "pin-unblock"])
+def test_a_silent_agent_is_not_called_the_centre(command: str) -> None:
+    done = CliRunner().invoke(app, ["agent", *command.split(), "--agent", "http://127.0.0.1:9"])
+    assert (done.exit_code, "AGENT_SILENT" in done.output, "中心" in done.output) == (1, True, False)

@@ -125,6 +125,7 @@ async def test_configured_key_signs_every_request_anew(tmp_path: Path) -> None:
     key.save(tmp_path / "key.json")
     client = centre_of(settings(issuance_url="http://centre.example", client_key=tmp_path / "key.json"))
     assert isinstance(client, HttpIssuanceClient)
+    assert client.client_id == "terminal-1"
     seen: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import shutil
 import socket
 import threading
@@ -94,7 +95,7 @@ def test_what_is_no_printer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(2):
             with pytest.raises(ReceiptPrinterLostError):
                 stranger.check()
-    for nowhere in ("127.0.0.1:9", "/dev/no-such-port"):
+    for nowhere in ("127.0.0.1:9", "127.0.0.1:99999", f"{'a' * 80}.example:9100", "/dev/no-such-port"):
         with pytest.raises(ReceiptPrinterLostError):
             ReceiptPrinter(nowhere, baud=9600).check()
 
@@ -117,7 +118,9 @@ async def test_pictures_are_judged_by_their_form(tmp_path: Path) -> None:
     (tmp_path / "2.jpg").write_bytes(b"\xff\xd8" + bytes(9000))
     wide = io.BytesIO()
     Image.effect_noise((441, 358), 8).save(wide, "JPEG", dpi=(96, 96))
-    (tmp_path / "3.jpg").write_bytes(wide.getvalue())
+    (tmp_path / "3.JPG").write_bytes(wide.getvalue())
+    (tmp_path / "0.jpg").mkdir()
+    os.mkfifo(tmp_path / "1.jpeg")
     async with agent_with(InProcessReaders(()), camera=f"file:{tmp_path}") as client:
         taken = [(await client.post("/v1/camera/picture")).json() for _ in range(4)]
         assert [picture["reasons"] for picture in taken] == [

@@ -107,7 +107,7 @@ def test_no_agent_there() -> None:
 def test_nothing_ends_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = httpx.Response(500, text="no JSON")
     found = run({"/v1/info": silent}, issuance_url="http://127.0.0.1:9", state_dir=tmp_path)
-    assert (found["agent"].code, found["centre"].code) == ("INTERNAL", "SERVICE_UNREACHABLE")
+    assert (found["agent"].code, found["centre"].code) == ("AGENT_SILENT", "SERVICE_UNREACHABLE")
     assert found["reader"].outcome is Outcome.SKIPPED
     monkeypatch.setattr(checks, "DISK_BYTES", 1 << 62)
     empty = {"/v1/readers": [{"name": READER, "role": "card", "atr": None}]}
@@ -117,6 +117,15 @@ def test_nothing_ends_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     left = (f"reader: {READER}", "pin_pad: /dev/p", "centre")
     assert {found[name].outcome for name in left} == {Outcome.SKIPPED}
     assert run({"/v1/readers": []})["reader"].code == "READER_NOT_FOUND"
+    ends = run({"/v1/devices": silent})
+    assert (ends["agent"].code, ends["pin_pad"].outcome) == ("AGENT_SILENT", Outcome.SKIPPED), "it ended in the middle"
+    assert run({"/v1/info": {"name": "another"}})["agent"].code == "AGENT_SILENT"
+
+
+@pytest.mark.parametrize("wrong", [("--skip", "printer"), ("--report", "/nowhere/a.html"), ("--report", "a.pdf")])
+def test_a_wrong_option_is_told_before_anything_is_tried(wrong: tuple[str, str]) -> None:
+    done = CliRunner().invoke(app, ["agent", "selftest", *wrong])
+    assert (done.exit_code, "INPUT_INVALID" in done.output, "AGENT_SILENT" in done.output) == (1, True, False)
 
 
 @pytest.mark.parametrize(("date", "code", "outcome"), [

@@ -65,6 +65,17 @@ def test_a_rule_over_two_settings_names_the_first(written: Path) -> None:
     assert (fault.line, fault.field) == (2, "catalog_url")
 
 
+@pytest.mark.parametrize("value", ["[" * 20_000, "9" * 5_000])
+def test_values_that_no_parser_takes(written: Path, value: str) -> None:
+    written.write_text(f"port = {value}")
+    assert [(fault.line, fault.rule) for fault in check(written)] == [(0, "syntax")]
+
+
+def test_a_mark_of_an_editor_is_no_fault(written: Path) -> None:
+    written.write_text('profile = "kiosk"\nport = -1\n', encoding="utf-8-sig")
+    assert [(fault.line, fault.field) for fault in check(written)] == [(2, "port")]
+
+
 def test_no_toml_and_no_file(written: Path, tmp_path: Path) -> None:
     written.write_text("port = 1\nport = 2\nx")
     assert [(fault.line, fault.rule) for fault in check(written)] == [(2, "syntax")]

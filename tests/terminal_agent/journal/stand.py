@@ -20,6 +20,7 @@ class BookCentre(ScriptedCentre):
 
     def __init__(self) -> None:
         super().__init__()
+        self.client_id: str | None = KEY.client_id
         self.bodies: dict[str, list[str]] = {}
         self.batches: list[RecordBatch] = []
         self.refuses: Callable[[str], str | None] = lambda body: None

@@ -20,7 +20,7 @@ from terminal_agent.centre import CentreRefusedError, CentreUnreachableError
 from terminal_agent.hub import Event, EventHub
 from terminal_agent.journal.desk import JournalDesk
 from terminal_agent.journal.forwarder import LONGEST_PAUSE_S, Forwarder
-from terminal_agent.journal.store import RESERVE, RecordJournal
+from terminal_agent.journal.store import CLIENT_CHANGED, RESERVE, RecordJournal
 from tests.cardlib.driver_stand import INFO, card
 from tests.terminal_agent.journal.stand import BookCentre, alarm
 from tests.terminal_agent.stand import READER, ScriptedCard, agent_with, readers_with, settings, until
@@ -234,6 +234,9 @@ async def test_sessions_and_devices_are_journalled(tmp_path: Path) -> None:
         "initialization",
         "done",
     )
+    journal = RecordJournal(tmp_path, client="t-another")
+    assert journal.standing().reason == CLIENT_CHANGED, "it was begun as the centre's client"
+    journal.close()
 
 
 async def test_a_device_that_comes_and_goes_takes_no_room_from_cards(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cardlib.terminal_records import DeviceAlarm, RecordBody, RecordRefusal, SentRecord, chained, genesis
-from terminal_agent.journal.store import NAME, RESERVE, JournalFullError, Limits, RecordJournal
+from cardlib.terminal_records import DeviceAlarm, RecordBody, RecordRefusal, SentRecord, chained, genesis, spans
+from terminal_agent.journal.store import CLIENT_CHANGED, NAME, RESERVE, JournalFullError, Limits, RecordJournal
 from tests.terminal_agent.journal.stand import alarm
 
 PAGE = 4096
@@ -173,6 +173,7 @@ def test_a_damaged_file_is_put_aside_and_what_it_gives_is_kept(tmp_path: Path, s
     if kept != [str(number) for number in range(60)]:
         assert again.standing().reason == "JOURNAL_DAMAGED"
         assert again.standing().journal_id != old
+        assert again.standing().carried == spans(int(mark) + 1 for mark in kept)
         assert again.standing().follows == (None if spot in ("header", "root") else old)
         assert (tmp_path / (NAME + ".damaged-1")).exists()
     if spot in ("leaf", "end", "cut"):
@@ -201,6 +202,22 @@ def test_a_file_that_goes_bad_under_way_is_begun_anew(tmp_path: Path) -> None:
         journal.append(alarm("after"))
         assert marks(journal.batch())[-1] == "after"
         assert journal.standing().reason == "JOURNAL_DAMAGED"
+        demand_chain(journal, journal.batch())
+        journal.close()
+
+
+def test_a_terminal_registered_anew_takes_along_what_was_not_sent(tmp_path: Path) -> None:
+    for client in (None, "t-old", "t-old", None):  # of one without a name it becomes the first one's
+        journal = RecordJournal(tmp_path, client=client)
+        old = journal.standing()
+        assert (old.follows, journal.append(alarm(str(old.sequence + 1)))) == (None, old.sequence + 1)
+        journal.acknowledge(min(2, old.sequence + 1))
+        journal.close()
+    for _ in range(2):
+        journal = RecordJournal(tmp_path, client="t-new")
+        standing = journal.standing()
+        assert (standing.follows, standing.reason, standing.acknowledged) == (old.journal_id, CLIENT_CHANGED, 0)
+        assert (standing.carried, marks(journal.batch())) == (((3, 4),), ["3", "4"])
         demand_chain(journal, journal.batch())
         journal.close()
 
