@@ -17,6 +17,7 @@ VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 # pcscd takes a listening socket on descriptor 3; LISTEN_PID must be its own pid, which only the shell that becomes
 # it knows. It dies with the process that started it, however that one ends.
 LAUNCH = 'export LISTEN_FDS=1 LISTEN_PID=$$; exec setpriv --pdeathsig TERM "$@"'
+TRIES = 3
 
 
 def missing() -> str:
@@ -36,7 +37,14 @@ class TestPcscd:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """With new ports: those of a killed daemon stay in TIME_WAIT."""
+        """With new ports: those of a killed daemon stay in TIME_WAIT. Another program may be quicker to take one."""
+        for _ in range(TRIES):
+            if self._started():
+                return
+            self.kill()
+        raise RuntimeError("pcscd did not come up")
+
+    def _started(self) -> bool:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1] & ~1
@@ -52,17 +60,19 @@ class TestPcscd:
             listening.listen(64)
             descriptor = listening.fileno()
             self._process = subprocess.Popen(
-                ["sh", "-c", f"exec 3<&{descriptor}; {LAUNCH}", "sh", str(PCSCD), "-f", "-e", "-c", str(config)],
+                # bash: dash takes no descriptor above 9.
+                ["bash", "-c", f"exec 3<&{descriptor}; {LAUNCH}", "bash", str(PCSCD), "-f", "-e", "-c", str(config)],
                 pass_fds=(descriptor,),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
         end = time.monotonic() + 5
-        while not set(self.ports) <= _listening():
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise RuntimeError("pcscd did not come up")
+        while time.monotonic() < end and self._process.poll() is None:
+            if set(self.ports) <= _listening():
+                return True
             time.sleep(0.005)
+        return False
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None:

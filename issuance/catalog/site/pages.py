@@ -21,7 +21,8 @@ from issuance.clerks.login import shortened
 from issuance.clock import Clock, china_date
 from issuance.console import guard
 from issuance.console.page import Look
-from issuance.problems import ProblemError
+from issuance.input_rules import field_error
+from issuance.problems import ProblemError, bad_input
 from issuance.services import Services
 
 ROOT: Final = "/catalog"
@@ -123,7 +124,7 @@ async def data(request: Request) -> Response:
     catalog = await site.catalogs.current(query.day_of(pairs))
     asked, wrong = query.read(pairs, catalog)
     if wrong:
-        raise ProblemError("INPUT_INVALID", f"cannot be: {', '.join(wrong)}")
+        raise bad_input(*(field_error(f"query.{name}", "shape") for name in wrong))
 
     def body() -> bytes:
         found = {item.id for item in site.finder(catalog).find(asked, site.today).items}
@@ -186,9 +187,7 @@ def pairs_of(request: Request) -> Pairs:
     """Names and values of the address. Raises INPUT_INVALID for one that is too long."""
     raw: bytes = request.scope["query_string"]
     if len(raw) > query.MAX_QUERY_BYTES:
-        raise ProblemError(
-            "INPUT_INVALID", "网址太长，请重新选择条件。 / The address is too long; choose again.", status=414
-        )
+        raise bad_input(field_error("query", "address_too_long"), status=414)
     return parse_qsl(raw.decode("ascii", "replace"), keep_blank_values=True, errors="replace")
 
 
