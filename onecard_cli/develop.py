@@ -76,4 +76,5 @@ def bench(
 
 
 def _workers() -> str:
-    return str(min(4, os.cpu_count() or 1))
+    # One more than processors: many tests wait for a browser, a card or a process.
+    return str(min(4, (os.cpu_count() or 1) + 1))
