@@ -19,7 +19,7 @@ from rich.table import Table
 
 from bench.decoders import DECODERS, missing
 from bench.measure import BenchError, heading
-from onecard_ui.code_picture import SMALLEST_PX, CodePicture, picture_of
+from onecard_ui.code_picture import LINK_MASK, SMALLEST_PX, CodePicture, picture_of
 
 SAMPLES: Final = 25
 SEED: Final = 7
@@ -46,6 +46,7 @@ KINDS: Final[dict[str, Callable[[Dice], bytes]]] = {
     "city code": lambda dice: f"https://city.example.com/c/{_text(dice, dice.randint(90, 230))}".encode(),
     "transit code": _transit,
 }
+_MASKS: Final = {"login link": LINK_MASK}
 
 
 # -- what happens to a picture ---------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def measure(samples: int = SAMPLES) -> PictureResult:
     for kind, make in KINDS.items():
         dice = Dice(f"{SEED} {kind}")
         contents = [make(dice) for _ in range(samples)]
-        pictures = [picture_of(content) for content in contents]
+        pictures = [picture_of(content, mask=_MASKS.get(kind)) for content in contents]
         largest = max(pictures, key=lambda picture: picture.size)
         frames = [treat(picture, dice) for treat in TREATMENTS.values() for picture in pictures]
         found = {name: decode(frames) for name, decode in decoders.items()}

@@ -184,16 +184,16 @@ def create_app(
     app = FastAPI(title=TITLE, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
     problems.install(app)
-    app.add_middleware(DirectRoutes, routes=codes.DIRECT, plain=login_protocol.DIRECT)
+    console.install(app, services)  # before the routes: a page would else be looked for in each of them
+    page = login_page.install(app, services)
+    catalog_site.install(app, services)
+    app.add_middleware(DirectRoutes, routes=codes.DIRECT, plain=login_protocol.DIRECT, pages=[page])
     app.add_middleware(
         RequestMiddleware,
         metrics=services.metrics,
         body_limit=settings.body_limit_bytes,
         body_timeout_s=settings.body_timeout_s,
     )
-    console.install(app, services)  # before the routes: a page would else be looked for in each of them
-    login_page.install(app, services)
-    catalog_site.install(app, services)
     for module in _DOMAINS:
         # `include_router` would build every route again in each app, and look at each twice in every request.
         app.router.routes.extend(module.router.routes)

@@ -7,6 +7,7 @@ and describes the endpoint: an endpoint is written once, as any other is.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -45,15 +46,39 @@ class PlainRoute:
     endpoint: Callable[[Request], Awaitable[Response]]
 
 
+@dataclass(frozen=True, slots=True)
+class PageRoute:
+    """GET of `root`, a slash, and one more part that `part` fits: for `app`, which answers every refusal itself."""
+
+    root: str
+    part: re.Pattern[str]
+    path: str
+    """Its name in the log and the metrics."""
+    app: ASGIApp
+
+
 class DirectRoutes:
     """ASGI, within the request middleware: its limits, headers, metrics and log are those of every request."""
 
-    def __init__(self, app: ASGIApp, *, routes: Iterable[DirectRoute], plain: Iterable[PlainRoute] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        routes: Iterable[DirectRoute],
+        plain: Iterable[PlainRoute] = (),
+        pages: Iterable[PageRoute] = (),
+    ) -> None:
         self._app = app
         self._routes = {route.path: route for route in routes}
         self._plain = {(route.method, route.path): route for route in plain}
+        self._pages = {page.root: page for page in pages}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self._page(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if page is not None:
+            scope["route"] = page
+            await page.app(scope, receive, send)
+            return
         plain = self._plain.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if plain is not None:
             scope["route"] = plain
@@ -81,6 +106,11 @@ class DirectRoutes:
         scope["route"] = route
         response = await _answer(route, request, *asked)
         await response(scope, receive, send)
+
+    def _page(self, scope: Scope) -> PageRoute | None:
+        root, _, part = scope["path"].rpartition("/")
+        page = self._pages.get(root)
+        return page if page is not None and page.part.fullmatch(part) else None
 
 
 def _asked(route: DirectRoute, request: Request, body: bytes) -> tuple[BaseModel, str | None]:

@@ -54,7 +54,10 @@ def mount_static(app: Starlette, own: Path) -> None:
 def templates(own: Path) -> Environment:
     """Templates of `own` with the kit's (`kit.html`) beside them. Everything is escaped; a missing word is an error."""
     environment = Environment(
-        loader=FileSystemLoader([own, HERE / "templates"]), autoescape=select_autoescape(), undefined=StrictUndefined
+        loader=FileSystemLoader([own, HERE / "templates"]),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        auto_reload=False,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False}
     return environment

@@ -21,6 +21,8 @@ SMALLEST_PX: Final = 200
 GOOD_MODULE_PX: Final = 4
 MAX_BYTES: Final = 365
 """What the writer puts into version 12 at level L: two whole pixels a module of 200; a transit code has at most 364."""
+LINK_MASK: Final = 4
+"""Of log-in links, which are random: read as often as with the evenest of the eight (docs/wallet.md)."""
 DPI: Final = 300
 _PRINT_MM: Final = 25
 _LEVELS: Final = ("H", "Q", "M", "L")
@@ -81,16 +83,17 @@ class CodePicture:
         )
 
 
-def picture_of(content: bytes) -> CodePicture:
+def picture_of(content: bytes, *, mask: int | None = None) -> CodePicture:
     """With the strongest error correction that leaves 4 pixels a module at 200 pixels, else with the least.
 
-    Large modules help a reader more than error correction does. Raises ValueError for nothing and for more than
-    MAX_BYTES.
+    Large modules help a reader more than error correction does. `mask`: the data mask, 0 to 7, for what is random each
+    time and drawn often; the writer else draws all eight and takes the evenest (ISO/IEC 18004 §7.8), which is most of
+    the work and guards against contents that are regular. Raises ValueError for nothing and for more than MAX_BYTES.
     """
     if not 0 < len(content) <= MAX_BYTES:
         raise ValueError(f"{len(content)} bytes; a code holds 1 to {MAX_BYTES}")
     for level in _LEVELS:
-        made = CodePicture(_modules(content, level), level)
+        made = CodePicture(_modules(content, level, mask), level)
         if SMALLEST_PX // made.size >= GOOD_MODULE_PX:
             break
     return made
@@ -103,8 +106,9 @@ def _runs(x: int, modules: bytes) -> str:
     return "".join(f"M{start} yh{length}v1h-{length}z" for start, length in runs)
 
 
-def _modules(content: bytes, level: str) -> tuple[bytes, ...]:
-    code = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode, ec_level=level)
+def _modules(content: bytes, level: str, mask: int | None) -> tuple[bytes, ...]:
+    options = {} if mask is None else {"data_mask": mask}
+    code = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode, ec_level=level, **options)
     pixels = memoryview(code.to_image(scale=1, add_quiet_zones=True))  # type: ignore[arg-type]
     height, width = pixels.shape or (0, 0)
     flat = pixels.tobytes().translate(_IS_DARK)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from fastapi import Path, Request
 
@@ -13,7 +14,8 @@ from issuance.login.transactions import Transaction, log_ins, seen
 from issuance.problems import ProblemError
 from issuance.services import Services
 
-LoginId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+LOGIN_ID: Final = re.compile("[0-9a-f]{32}")
+LoginId = Annotated[str, Path(pattern=f"^{LOGIN_ID.pattern}$")]
 
 
 async def found(services: Services, login_id: str, secret: str) -> Transaction:

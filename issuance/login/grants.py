@@ -47,11 +47,13 @@ _OWN: Final = (
     .where(CodeRow.code_hash.in_(bindparam("shown", expanding=True)), GrantRow.client_id == bindparam("client_id"))
 )
 _UNUSED: Final = (  # one that another process exchanges at this moment is shown twice: nobody waits to be told so
-    _OWN.where(CodeRow.used_at.is_(None)).with_for_update(of=CodeRow, skip_locked=True, **ROW_LOCK)
+    _OWN.where(CodeRow.used_at.is_(None))
+    .with_for_update(of=CodeRow, skip_locked=True, **ROW_LOCK)
+    .cte("unused")  # else PostgreSQL may look for them again for each code there is
 )
 _SPENT: Final = (
     update(CodeRow)
-    .where(CodeRow.code_hash.in_(_UNUSED), CodeRow.used_at.is_(None))
+    .where(CodeRow.code_hash.in_(select(_UNUSED.c.code_hash)), CodeRow.used_at.is_(None))
     .values(used_at=bindparam("now"))
     .returning(CodeRow.code_hash, CodeRow.grant_id, CodeRow.redirect_uri, CodeRow.code_challenge, CodeRow.expires_at)
     .execution_options(synchronize_session=False)

@@ -12,15 +12,17 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from issuance.clerks.access import CSRF_FIELD
 from issuance.clerks.sessions import csrf_of
 from issuance.console import guard
 from issuance.console.forms import Form
 from issuance.console.page import LANGUAGE_COOKIE, Look
+from issuance.direct import PageRoute
 from issuance.login import card_page
 from issuance.login.answers import authorization_response_url
-from issuance.login.browsers import LoginId, demand_own_page, found
+from issuance.login.browsers import LOGIN_ID, LoginId, demand_own_page, found
 from issuance.login.items import items_of
 from issuance.login.national import page as national_page
 from issuance.login.seam import Refused, Subject
@@ -39,7 +41,7 @@ from issuance.login.unit import LoginUnit, login_unit
 from issuance.login.ways import ways_for
 from issuance.services import Services
 from issuance.unit import services_of
-from onecard_ui.code_picture import picture_of
+from onecard_ui.code_picture import LINK_MASK, picture_of
 
 ROOT: Final = "/login"
 _STILL_S: Final = 15.0
@@ -48,14 +50,23 @@ _ROUNDS: Final = 40
 router = APIRouter()
 
 
-def install(app: FastAPI, services: Services) -> None:
+def install(app: FastAPI, services: Services) -> PageRoute:
+    """Its route past the framework, for the page that every browser asks for at least twice."""
     pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     pages.state.services = services
     agents = " ".join(services.settings.agent_urls) if services.card_certificates.is_configured else ""
-    guard.install(pages, guard.content_security_policy(agents), failure_page="log_in_failure.html")
+    policy = guard.content_security_policy(agents)
+    guard.install(pages, policy, failure_page="log_in_failure.html")
     for part in (router, card_page.router, national_page.router):
         pages.router.routes.extend(part.routes)  # see `issuance.app.create_app`
     app.mount(ROOT, pages)
+
+    async def shown(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = pages
+        response = await show(Request(scope, receive), scope["path"].removeprefix(f"{ROOT}/"))
+        await response(scope, receive, send)
+
+    return PageRoute(ROOT, LOGIN_ID, "/{login_id}", guard.ConsoleGuard(shown, policy=policy))
 
 
 @router.get("/link")
@@ -130,7 +141,7 @@ async def _way_back(services: Services, transaction: Transaction) -> str:
 async def _link(services: Services, transaction: Transaction, secret: str) -> dict[str, Any]:
     link = await link_code(services, transaction, secret)
     url = link_address(services, link.code)
-    picture = picture_of(url.encode())
+    picture = picture_of(url.encode(), mask=LINK_MASK)
     return {"size": picture.size, "path": picture.path(), "seconds": link.seconds, "of": LINK_RENEWED_S, "url": url}
 
 

@@ -70,10 +70,11 @@ _FREE: Final = (
     select(LoginRow.id)
     .where(LoginRow.id.in_(bindparam("login_ids", expanding=True)), LoginRow.handed_at.is_(None))
     .with_for_update(skip_locked=True)
+    .cte("free")  # found once, and not again for each row that is looked at
 )
 _HAND_OUT: Final = (
     update(LoginRow)
-    .where(LoginRow.id.in_(_FREE), LoginRow.handed_at.is_(None))
+    .where(LoginRow.id.in_(select(_FREE.c.id)), LoginRow.handed_at.is_(None))
     .values(handed_at=bindparam("now"))
     .returning(LoginRow.id)
     .execution_options(synchronize_session=False)

@@ -45,10 +45,10 @@ def test_the_docs_have_a_row_for_each() -> None:
     assert rows == [[f"| {kind}", how] for kind in KINDS for how in TREATMENTS]
 
 
-@given(st.binary(min_size=1, max_size=MAX_BYTES))
+@given(st.binary(min_size=1, max_size=MAX_BYTES), st.none() | st.integers(0, 7))
 @settings(max_examples=60, deadline=None)
-def test_any_bytes_come_back(content: bytes) -> None:
-    picture = picture_of(content)
+def test_any_bytes_come_back(content: bytes, mask: int | None) -> None:
+    picture = picture_of(content, mask=mask)
     (found,) = zxingcpp.read_barcodes(picture.image(2 * picture.size))
     assert bytes(found.bytes) == content
     assert found.symbology_identifier == "]Q1", "no ECI: a reader must not convert"
@@ -75,6 +75,12 @@ def test_transit_codes_have_two_whole_pixels_a_module(length: int) -> None:
 def test_what_is_no_code_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match="a code holds"):
         picture_of(bytes(length))
+
+
+def test_the_writer_takes_one_of_the_eight_masks() -> None:
+    masked = {picture_of(b"OC1.same", mask=mask) for mask in range(8)}
+    assert len(masked) == 8
+    assert picture_of(b"OC1.same") in masked
 
 
 def test_too_few_pixels_are_refused() -> None:

@@ -9,8 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 from issuance.audit.refusals import MinuteLimit
+from issuance.direct import DirectRoutes
 from issuance.login.seam import LOGIN_COOKIE
 from issuance.login.transactions import Browser, Transaction, begin, login_cookie
 from issuance.problems import ProblemError
@@ -46,6 +48,27 @@ async def csrf_of(browser: httpx.AsyncClient, opened: Transaction) -> str:
     found = CSRF.search((await browser.get(opened.path)).text)
     assert found
     return found[1]
+
+
+async def test_both_ways_to_the_page_answer_alike(log_ins: LogIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = await log_ins.open()
+    by_the_short_way = await _answers(log_ins, opened)
+
+    async def past(self: DirectRoutes, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    monkeypatch.setattr(DirectRoutes, "__call__", past)
+    assert by_the_short_way == await _answers(log_ins, opened)
+    assert [status for status, *_ in by_the_short_way] == [200, 200, 404, 404, 307, 404, 404, 404]
+
+
+async def _answers(log_ins: LogIns, opened: Transaction) -> list[tuple[int, dict[str, str], str]]:
+    strange = [f"/login/{'a' * 32}", f"{opened.path}%0A", f"{opened.path}/", opened.path.upper()]
+    asked = [("GET", opened.path), ("GET", f"{opened.path}?lang=en"), *(("GET", path) for path in strange)]
+    asked += [("HEAD", opened.path), ("POST", opened.path)]
+    async with log_ins.browser(opened) as browser:
+        answers = [await browser.request(method, path) for method, path in asked]
+    return [(one.status_code, {**one.headers, "x-request-id": ""}, one.text) for one in answers]
 
 
 async def test_a_log_in_at_the_page(log_ins: LogIns) -> None:
