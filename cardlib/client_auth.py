@@ -27,9 +27,6 @@ from typing import Any, ClassVar
 import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
 
 ALGORITHM = "Ed25519"
 DEFAULT_AUDIENCE = "onecard-issuance"
@@ -80,12 +77,12 @@ class ClientKey:
     """A program's own Ed25519 key and the centre it is registered at. The private half stays in a file of mode 0600."""
 
     client_id: str
-    _key: OKPKey = field(repr=False)
+    _key: Ed25519PrivateKey = field(repr=False)
     audience: str = DEFAULT_AUDIENCE
 
     @classmethod
     def generate(cls, client_id: str, audience: str = DEFAULT_AUDIENCE) -> ClientKey:
-        return cls(_checked_client_id(client_id), OKPKey.generate_key("Ed25519"), _checked_client_id(audience))
+        return cls(_checked_client_id(client_id), Ed25519PrivateKey.generate(), _checked_client_id(audience))
 
     @classmethod
     def load(cls, path: Path | str) -> ClientKey:
@@ -102,17 +99,17 @@ class ClientKey:
         if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ClientKeyError(f"{path.name} must not be open to group or others (mode 0600)")
         try:
-            key = _import_jwk(document["key"], private=True)
+            key = _private_key(document["key"])
             audience = _checked_client_id(document.get("audience", DEFAULT_AUDIENCE))
             return cls(_checked_client_id(document["client_id"]), key, audience)
-        except (KeyError, TypeError, ValueError, JoseError):
+        except (KeyError, TypeError, ValueError):
             raise ClientKeyError(f"{path.name} is not a client key file") from None
 
     def save(self, path: Path | str) -> None:
         """Write with mode 0600, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"client_id": self.client_id, "audience": self.audience, "key": self._key.as_dict(private=True)}
+        content = {"client_id": self.client_id, "audience": self.audience, "key": self._private_jwk()}
         document = json.dumps(content, indent=1)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
@@ -128,7 +125,10 @@ class ClientKey:
 
     def public_jwk(self) -> dict[str, str]:
         """Public half as a JWK (RFC 8037), for registration at the centre."""
-        return {name: str(value) for name, value in self._key.as_dict(private=False).items()}
+        return _jwk_of(self._key.public_key())
+
+    def _private_jwk(self) -> dict[str, str]:
+        return self.public_jwk() | {"d": _encoded(self._key.private_bytes_raw()).decode()}
 
     def assertion(
         self,
@@ -149,14 +149,12 @@ class ClientKey:
             "exp": issued_at + LIFETIME_S,
             "jti": secrets.token_urlsafe(_NONCE_BYTES),
         } | _bound_claims(method, path_with_query, body, clerk, idempotency_key)
-        return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims, self._key, algorithms=[ALGORITHM])
+        signed = b".".join(_encoded(_json(part)) for part in ({"typ": "JWT", "alg": ALGORITHM}, claims))
+        return b".".join((signed, _encoded(self._key.sign(signed)))).decode()
 
     def sign(self, text: bytes) -> bytes:
         """64 bytes, Ed25519. `text` begins with words that no assertion begins with."""
-        key = self._key.private_key
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ClientKeyError("not an Ed25519 key")
-        return key.sign(text)
+        return self._key.sign(text)
 
 
 class ClientAuth(httpx.Auth):
@@ -202,7 +200,7 @@ def verify_assertion(
     claims = assertion.claims
     try:
         _public_key(json.dumps(jwk)).verify(assertion.signature, assertion.signed)
-    except (InvalidSignature, JoseError, ValueError, TypeError):
+    except (InvalidSignature, ValueError, TypeError):
         raise ClientAuthError("assertion is not signed by the registered key") from None
     issued_at, expires_at = _number(claims, "iat"), _number(claims, "exp")
     if not issued_at < expires_at <= issued_at + LIFETIME_S:
@@ -224,18 +222,15 @@ def is_signed(jwk: dict[str, str], text: bytes, signature: bytes) -> bool:
     """Whether the holder of the registered key made `signature` over `text` (`ClientKey.sign`)."""
     try:
         _public_key(json.dumps(jwk)).verify(signature, text)
-    except (InvalidSignature, JoseError, ValueError, TypeError):
+    except (InvalidSignature, ValueError, TypeError):
         return False
     return True
 
 
 def check_public_jwk(jwk: dict[str, Any]) -> dict[str, str]:
     """The JWK reduced to its public members; ValueError when it is not an Ed25519 key."""
-    try:
-        public = _import_jwk(jwk, private=False).as_dict(private=False)
-    except (JoseError, TypeError) as error:
-        raise ValueError("not an Ed25519 public key (JWK)") from error
-    return {name: str(public[name]) for name in ("kty", "crv", "x")}
+    _public_part(jwk)
+    return {name: jwk[name] for name in ("kty", "crv", "x")}
 
 
 def body_digest(body: bytes) -> str:
@@ -277,6 +272,10 @@ class Assertion:
             raise ClientAuthError("not an assertion") from None
 
 
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _encoded(value: bytes) -> bytes:
     return base64.urlsafe_b64encode(value).rstrip(b"=")
 
@@ -300,25 +299,34 @@ def _bound_claims(method: str, path_with_query: str, body: bytes, clerk: str, id
     }
 
 
-def _import_jwk(jwk: dict[str, Any], *, private: bool) -> OKPKey:
+def _jwk_of(key: Ed25519PublicKey) -> dict[str, str]:
+    return {"crv": "Ed25519", "x": _encoded(key.public_bytes_raw()).decode(), "kty": "OKP"}
+
+
+def _public_part(jwk: dict[str, Any]) -> Ed25519PublicKey:
+    """ValueError when `jwk` is not an Ed25519 key (RFC 8037)."""
+    return Ed25519PublicKey.from_public_bytes(_member(jwk, "x"))
+
+
+def _private_key(jwk: dict[str, Any]) -> Ed25519PrivateKey:
+    """ValueError when `jwk` is not a whole Ed25519 key (RFC 8037)."""
+    _public_part(jwk)
+    return Ed25519PrivateKey.from_private_bytes(_member(jwk, "d"))
+
+
+def _member(jwk: dict[str, Any], name: str) -> bytes:
     if not isinstance(jwk, dict) or jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
         raise ValueError("not an Ed25519 key (JWK)")
-    wanted = ("kty", "crv", "x", "d") if private else ("kty", "crv", "x")
-    members = {name: jwk.get(name) for name in wanted}
-    if not all(isinstance(value, str) for value in members.values()):
+    value = jwk.get(name)
+    if not isinstance(value, str):
         raise ValueError("JWK members must be text")
-    key = OKPKey.import_key({name: str(value) for name, value in members.items()})
-    _ = key.public_key  # decodes X: joserfc imports lazily
-    return key
+    return _decoded(value.encode("ascii"))
 
 
 @lru_cache(maxsize=1024)
 def _public_key(jwk: str) -> Ed25519PublicKey:
     """Of a JWK as JSON. Kept, because the same callers come again and again."""
-    key = _import_jwk(json.loads(jwk), private=False).public_key
-    if not isinstance(key, Ed25519PublicKey):
-        raise TypeError("not an Ed25519 key")
-    return key
+    return _public_part(json.loads(jwk))
 
 
 def _checked_client_id(value: object) -> str:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar, Literal
 
-from stdnum.cn import ric
-from stdnum.exceptions import ValidationError
-
 from apdu.atr import Atr
 from apdu.errors import DecodingError
 from cardlib.spec.names import ISSUER_INSTITUTION, RID
@@ -105,6 +102,10 @@ class SocialSecurityNumber:
             return cls(number, "assigned")
         if not re.fullmatch(r"[0-9]{17}[0-9X]", number, re.ASCII):
             raise IdentityError("a social security number has 17 digits and a digit or X, or is an assigned number")
+        # Its tables of letters take a megabyte, which a terminal at rest need not carry.
+        from stdnum.cn import ric
+        from stdnum.exceptions import ValidationError
+
         if ric.calc_check_digit(number) != number[-1]:
             raise IdentityError("the check digit of the social security number is wrong")
         try:
@@ -123,6 +124,8 @@ def citizen_number(body: str) -> str:
     """17 digits and their check digit (GB 11643, ISO 7064 MOD 11-2); for synthetic people."""
     if not re.fullmatch(r"[0-9]{17}", body, re.ASCII):
         raise IdentityError("17 digits were expected")
+    from stdnum.cn import ric
+
     return body + ric.calc_check_digit(body + "0")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +31,13 @@ class KitFiles(StaticFiles):
     def __init__(self, own: Path) -> None:
         super().__init__(directory=own)
         self.all_directories = [own, HERE / "static"]
+
+    @cached_property
+    def _styles(self) -> tuple[bytes, str]:
+        """The file and its tag. Read when a browser first asks: a terminal whose page nobody opens need not keep it."""
         bootstrap = Path(bootstrap_wrapper.get_bootstrap_css_dir()) / "bootstrap.min.css"
-        self._styles = bootstrap.read_bytes() + b"\n" + (HERE / "static" / STYLES).read_bytes()
-        self._tag = f'"{hashlib.sha256(self._styles).hexdigest()}"'
+        content = bootstrap.read_bytes() + b"\n" + (HERE / "static" / STYLES).read_bytes()
+        return content, f'"{hashlib.sha256(content).hexdigest()}"'
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         is_styles = path == STYLES and scope["method"] in ("GET", "HEAD")
@@ -41,7 +46,8 @@ class KitFiles(StaticFiles):
         return response
 
     def _of_styles(self, scope: Scope) -> Response:
-        response = Response(self._styles, media_type="text/css", headers={"ETag": self._tag})
+        content, tag = self._styles
+        response = Response(content, media_type="text/css", headers={"ETag": tag})
         is_known = self.is_not_modified(response.headers, Headers(scope=scope))
         return NotModifiedResponse(response.headers) if is_known else response
 

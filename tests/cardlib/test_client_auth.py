@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import OctKey, OKPKey
 
 from cardlib.client_auth import (
     CLOCK_SKEW_S,
@@ -34,6 +34,7 @@ from cardlib.client_auth import (
 
 NOW = 1_790_000_000
 KEY = ClientKey.generate("terminal-1")
+LIBRARY_KEY = OKPKey.import_key({**KEY._private_jwk()})
 REQUEST = ("POST", "/v1/things?a=1", b'{"x":1}')
 
 
@@ -143,7 +144,7 @@ def _signed(change: dict[str, object]) -> str:
         "idk": "",
     }
     kept = {name: value for name, value in (claims | change).items() if value is not None}
-    return jwt.encode({"alg": "Ed25519"}, kept, KEY._key, algorithms=["Ed25519"])
+    return jwt.encode({"alg": "Ed25519"}, kept, LIBRARY_KEY, algorithms=["Ed25519"])
 
 
 def test_unchanged_claims_pass() -> None:
@@ -216,7 +217,7 @@ _HEADER = st.one_of(
     ),
 )
 _CLAIMS = st.one_of(
-    st.just(json.dumps(jwt.decode(KEY.assertion(*REQUEST, now=NOW), KEY._key, algorithms=["Ed25519"]).claims)),
+    st.just(json.dumps(jwt.decode(KEY.assertion(*REQUEST, now=NOW), LIBRARY_KEY, algorithms=["Ed25519"]).claims)),
     st.sampled_from(["[]", "null", "{", '{"iss":"terminal-1"}', "\ufeff{}", "[" * 900]),
 )
 
@@ -226,7 +227,7 @@ _CLAIMS = st.one_of(
 def test_what_is_accepted_a_library_for_jwt_accepts_too(header: str, claims: str, tail: str, ascii_: bool) -> None:
     """Signed by the registered key all of them; only what says so in the one way we know is taken."""
     signed = f"{_text(header.encode('utf-8' if ascii_ else 'utf-16'))}.{_text(claims.encode())}"
-    token = f"{signed}.{_text(KEY._key.private_key.sign(signed.encode()))}{tail}"
+    token = f"{signed}.{_text(KEY._key.sign(signed.encode()))}{tail}"
     try:
         verify_assertion(token, KEY.public_jwk(), *REQUEST, now=NOW)
     except ClientAuthError:
@@ -234,10 +235,22 @@ def test_what_is_accepted_a_library_for_jwt_accepts_too(header: str, claims: str
     else:
         is_ours = True
     try:
-        jwt.decode(token, KEY._key, algorithms=["Ed25519"])
+        jwt.decode(token, LIBRARY_KEY, algorithms=["Ed25519"])
     except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
         assert not is_ours
     assert is_ours == (claims.startswith('{"iss"') and "jti" in claims and not tail and ascii_ and _is_known(header))
+
+
+def test_assertions_are_what_a_library_for_jwt_makes_of_them() -> None:
+    token = KEY.assertion(*REQUEST, now=NOW, clerk="登记员")
+    made = jwt.decode(token, LIBRARY_KEY, algorithms=["Ed25519"])
+    assert jwt.encode(made.header, made.claims, LIBRARY_KEY, algorithms=["Ed25519"]) == token
+
+
+@pytest.mark.parametrize("spoil", [{"x": "A"}, {"x": "A" * 42 + "B"}, {"x": "A" * 44}, {"x": "A" * 42 + "é"}, {"x": 1}])
+def test_what_is_no_key_is_refused(spoil: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"32 bytes|base64|ascii|data characters|padding|text"):
+        check_public_jwk(KEY.public_jwk() | spoil)
 
 
 def _is_known(header: str) -> bool:
@@ -297,7 +310,7 @@ def test_missing_key_file(tmp_path: Path) -> None:
 
 
 def test_public_jwk_check_drops_private_half() -> None:
-    assert set(check_public_jwk(dict(KEY._key.as_dict(private=True)))) == {"kty", "crv", "x"}
+    assert set(check_public_jwk(KEY._private_jwk())) == {"kty", "crv", "x"}
     for bad in ({}, {"kty": "oct", "k": "AA"}, {"kty": "OKP", "crv": "X25519", "x": KEY.public_jwk()["x"]}):
         with pytest.raises(ValueError, match="Ed25519"):
             check_public_jwk(bad)
