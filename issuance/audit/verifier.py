@@ -386,7 +386,11 @@ def check_export(lines: Iterable[str], keys: set[str], anchored: list[dict[str, 
             check.anchor([record["anchor"]])
         elif "leaf" in record:
             read += 1
-            check.leaf(int(record["leaf"]), int(record["entry_id"]), str(record["hash"]), record["entry"])
+            entry = record["entry"]
+            if isinstance(entry, dict) and entry.get("id") != record["entry_id"]:
+                # No hash covers the number beside the entry, only the one within it.
+                raise FormatError(f"leaf {record['leaf']}: number and entry disagree")
+            check.leaf(int(record["leaf"]), int(record["entry_id"]), str(record["hash"]), entry)
         elif "head" in record:
             check.head(record["head"])
         elif "end" in record:
