@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from apps_catalog import Text
 from tests.issuance.catalog_site.conftest import TODAY, Site, changed
 from tests.issuance.console.axe import axe_script, faults
 from tests.issuance.pictures import ARE_WANTED, take
+from tests.issuance.served import served
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -33,18 +30,6 @@ SHOTS = Path(__file__).parents[3] / "screenshots" / "catalog"
 DESKTOP, PHONE, ZOOMED = ({"width": w, "height": h} for w, h in ((1280, 800), (390, 844), (195, 422)))
 LIBRARY = "110000-culture-ecard-library"
 A4_PAPER = {"width": 688, "height": 971}
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 class Reader:

@@ -10,18 +10,14 @@ import asyncio
 import io
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 import zxingcpp
-from fastapi import FastAPI
 from PIL import Image
 
 from cardlib.transit_code_anchors import TrustAnchor, TrustAnchors
@@ -36,6 +32,7 @@ from tests.issuance.console.axe import GRAVE, axe_script, faults
 from tests.issuance.furnished import furnished
 from tests.issuance.phone import PASSWORD
 from tests.issuance.pictures import take
+from tests.issuance.served import served
 from tests.issuance.wallet.test_wallet import entries, open_account
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -61,18 +58,6 @@ FEW = ("/code", "/card", "/apply", "/do/loss_temporary", "/family/add", "/what")
 LOOKS = (("zh", "normal", PAGES), ("zh", "large", PAGES), ("en", "normal", PAGES), ("en", "large", FEW))
 UNCHECKED = (("zh", "large"), ("en", "normal"))
 """Only looked at: axe-core has run over the same pages in another look."""
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 class Hand:
