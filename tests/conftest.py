@@ -16,6 +16,8 @@ from simulators.pcscd import is_available as daemon_available
 # Else each call of a test's runner reads the signatures of all commands again, a quarter of a second's work.
 typer.testing._get_command = functools.cache(typer.main.get_command)
 
+gc.disable()  # until all is collected
+
 
 def pcsc_problem() -> str:
     """What is missing, empty when nothing is."""
@@ -28,6 +30,7 @@ def pcsc_problem() -> str:
 def pytest_collection_finish() -> None:
     """What collecting made stays until the end: every full collection of garbage would look at all of it again."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -251,7 +251,8 @@ def test_info_is_free(session):
     assert (info.user_tries, info.admin_tries, info.encryption_key, info.encryption_certificate) == (6, 6, None, b"")
     state = session._channel._channel.card.state.neighbours.pki
     assert info.signing_key == state.signing.public
-    assert info.signing_certificate == state.signing_certificate.rstrip(b"\0")
+    padded = state.signing_certificate
+    assert info.signing_certificate == padded[: 4 + int.from_bytes(padded[2:4])]
     assert info.to_json()["signing_certificate_bytes"] == len(info.signing_certificate)
 
 

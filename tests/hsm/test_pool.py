@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -82,6 +83,13 @@ class Clock:
         return self.now
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def draw(session: DeviceSession) -> bytes:
     return session.random(8)
 
@@ -150,21 +158,27 @@ def test_all_machines_gone_is_one_clear_error_and_heals() -> None:
 
 
 def test_rests_grow_by_losses_not_by_threads() -> None:
-    machine = Machine("a", delay_s=0.05)
+    machine = Machine("a")
     pool = DevicePool([machine], sessions=8)
     errors: list[DeviceLostError] = []
+    is_unplugged = threading.Event()
+
+    def late(session: DeviceSession) -> bytes:
+        is_unplugged.wait(30)
+        return draw(session)
 
     def work() -> None:
         try:
-            pool.run(draw)
+            pool.run(late)
         except DeviceLostError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
-    time.sleep(0.02)
+    wait_until(lambda: pool.figures()[0].in_use == 8)  # a busy computer starts threads late
     machine.unplug()
+    is_unplugged.set()
     for thread in threads:
         thread.join()
     assert len(errors) == 8
@@ -174,13 +188,14 @@ def test_rests_grow_by_losses_not_by_threads() -> None:
 
 
 def test_back_pressure() -> None:
-    machine = Machine("a", delay_s=0.2)
-    pool = DevicePool([machine], sessions=1, wait_s=0.02)
-    thread = threading.Thread(target=pool.run, args=(draw,))
+    pool = DevicePool([Machine("a")], sessions=1, wait_s=0.02)
+    may_end = threading.Event()
+    thread = threading.Thread(target=pool.run, args=(lambda _: may_end.wait(30),))
     thread.start()
-    time.sleep(0.05)
+    wait_until(lambda: pool.figures()[0].in_use == 1)
     with pytest.raises(DeviceBusyError):
         pool.run(draw)
+    may_end.set()
     thread.join()
     assert pool.run(draw)
     assert pool.figures()[0].busy == 1
@@ -240,18 +255,18 @@ def test_first_come_first_served() -> None:
     may_end = threading.Event()
 
     def hold(_: DeviceSession) -> None:
-        may_end.wait(5)
+        may_end.wait(30)
 
     def note(name: str) -> None:
         pool.run(lambda _: order.append(name))
 
     first = threading.Thread(target=pool.run, args=(hold,))
     first.start()
+    wait_until(lambda: pool.figures()[0].in_use == 1)
     waiting = [threading.Thread(target=note, args=(name,)) for name in "bcdef"]
-    for thread in waiting:
-        time.sleep(0.02)
+    for length, thread in enumerate(waiting, 1):
         thread.start()
-    time.sleep(0.02)
+        wait_until(lambda length=length: len(pool._queue) == length)
     may_end.set()
     note("last")
     for thread in [first, *waiting]:

@@ -33,6 +33,7 @@ from hsm.remote import MANAGING, USING, KeyServer, RemoteService, connect, decod
 from hsm.sealed_store import ScryptCost
 from hsm.soft import SoftKeyService
 from hsm.transactions import TransactionKeys
+from hsm.transit_transactions import TransitTacs
 
 KEY = KeyRef("records", Algorithm.SM4)
 FACTORS = CardFactors("990100", bytes(range(8)))
@@ -73,7 +74,8 @@ def client(served: Served) -> Iterator[RemoteService]:
 def test_is_the_contract(client: RemoteService) -> None:
     assert isinstance(client, KeyService)
     assert isinstance(client, TransactionKeys)
-    assert {"seal", "sign", "check_tac", "keys"} <= USING
+    assert isinstance(client, TransitTacs)
+    assert {"seal", "sign", "check_tac", "check_transit_tac", "keys"} <= USING
     assert not USING & MANAGING
 
 

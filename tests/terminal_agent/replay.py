@@ -26,6 +26,7 @@ from simulators.serial import Person, SimIdCardModule, SimScanner
 from terminal_agent.log_in import _TEXT
 from terminal_agent.server import Ready, running_agent
 from terminal_agent.settings import AgentSettings
+from tests.cardlib.driver_stand import signing_certificate
 from tests.simulators.support import vector_roots
 from tests.terminal_agent.stand import APPLICATION, READER, ScriptedCard, ScriptedCentre
 
@@ -175,7 +176,7 @@ def counter(folder: Path) -> Iterator[Counter]:
     readers.insert(PSAM_SLOT, SimPsam(vector_roots(), "990100", "990100000001"))
     chip = SimCard(build_card(personas.load("adult-3.0"), vector_roots()))
     assert chip.state.neighbours is not None
-    certificate = base64.b64encode(chip.state.neighbours.pki.signing_certificate.rstrip(b"\0")).decode()
+    certificate = base64.b64encode(signing_certificate(chip)).decode()
     readers.insert(READER, chip)
     readers.insert(BLANK, ScriptedCard())
     with ExitStack() as stack:

@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,9 @@ from simulators.psam import SimPsam
 from simulators.serial import SimPinPad
 from terminal_agent.driver_functions import FUNCTIONS
 from terminal_agent.server import running_agent
-from tests.cardlib.driver_stand import INFO, TERMINAL, card
+from tests.cardlib.driver_stand import INFO, TERMINAL, card, signing_certificate
 from tests.simulators.support import vector_roots
-from tests.terminal_agent.stand import settings
+from tests.terminal_agent.stand import settings, wait_for_cards
 from tests.terminal_agent.test_driver_socket import typing
 
 SOURCE = Path(__file__).parents[2] / "terminal_agent" / "driver_shim"
@@ -115,7 +114,7 @@ def test_a_c_program_gets_the_documented_strings(program: Path, tmp_path: Path) 
             debit_journal=tmp_path / "debits.jsonl",
         )
         with running_agent(stand, readers) as where:
-            threading.Event().wait(0.3)
+            wait_for_cards(where, readers)
             typing(pad, ("123456", None))
             lines = run(program, int(where.ws_url.rsplit(":", 1)[1].strip("/")))
     assert lines[0].startswith("0 990100|990100199001010012|A00000011|990100D15600000500000001FFFFFFFF|测试甲|")
@@ -130,11 +129,11 @@ def test_a_c_program_signs_and_reads_the_bank_number(program: Path) -> None:
     readers = InProcessReaders(["Reader 00"])
     chip = SimCard(build_card(load("adult-3.0"), vector_roots()))
     readers.insert("Reader 00", chip)
-    certificate = chip.state.neighbours.pki.signing_certificate.rstrip(b"\0")
+    certificate = signing_certificate(chip)
     with SimPinPad() as pad:
         stand = settings(port=0, ws_port=0, operation_timeout_s=10, pin_pad=pad.path)
         with running_agent(stand, readers) as where:
-            threading.Event().wait(0.3)
+            wait_for_cards(where, readers)
             typing(pad, ("123456", None))
             port = int(where.ws_url.rsplit(":", 1)[1].strip("/"))
             lines = run(program.with_name("certificates"), port, base64.b64encode(certificate).decode())

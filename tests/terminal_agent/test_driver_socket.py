@@ -31,10 +31,10 @@ from terminal_agent import driver_desk
 from terminal_agent.app import create_app
 from terminal_agent.driver_desk import DriverDesk
 from terminal_agent.driver_functions import FUNCTIONS
-from terminal_agent.server import running_agent
-from tests.cardlib.driver_stand import FACTORS, INFO, TERMINAL, card, keys
+from terminal_agent.server import Ready, running_agent
+from tests.cardlib.driver_stand import FACTORS, INFO, TERMINAL, card, keys, signing_certificate
 from tests.simulators.support import vector_roots
-from tests.terminal_agent.stand import client_of, settings, until
+from tests.terminal_agent.stand import client_of, settings, until, wait_for_cards
 
 CONTACT = "Counter Reader 00 00"
 PSAM_SLOT = "Counter Reader SAM 02 00"
@@ -44,8 +44,8 @@ PAY = "0.1|0.2|20250316101500|"
 class Page:
     """A web page of the installed base."""
 
-    def __init__(self, link: ClientConnection) -> None:
-        self._link = link
+    def __init__(self, link: ClientConnection, where: Ready) -> None:
+        self._link, self.where = link, where
 
     def ask(self, request: object) -> dict[str, Any]:
         self._link.send(json.dumps(request))
@@ -73,9 +73,8 @@ def terminal(chip: SimCard | None, *, psam: bool = True, **options: Any) -> Iter
         readers.insert(CONTACT, chip)
     stand = settings(port=0, ws_port=0, psam_readers=("SAM",), operation_timeout_s=10, **options)
     with running_agent(stand, readers) as where, connect(where.ws_url, proxy=None) as link:
-        page = Page(link)
-        threading.Event().wait(0.3)
-        yield page, readers
+        wait_for_cards(where, readers)
+        yield Page(link, where), readers
 
 
 def typing(pad: SimPinPad, *entries: tuple[str, str | None]) -> threading.Thread:
@@ -180,7 +179,7 @@ def test_certificates_and_the_bank_number_without_a_pin_of_the_page(
 ) -> None:
     """pUserPin is wrong here: what a page sends as PIN is neither used nor logged."""
     chip = SimCard(build_card(load("adult-3.0"), vector_roots()))
-    certificate = base64.b64encode(chip.state.neighbours.pki.signing_certificate.rstrip(b"\0")).decode()
+    certificate = base64.b64encode(signing_certificate(chip)).decode()
     with caplog.at_level(1), SimPinPad() as pad, terminal(chip, pin_pad=pad.path) as (page, _):
         hands = typing(pad, ("123456", None))
         if is_second:
@@ -209,11 +208,11 @@ def test_a_card_that_leaves_ends_the_session() -> None:
         address = {"iType": 1, "pCardInfo": INFO, "pFileAddr": "SSSEEF06|08|$"}
         assert page("iReadCard_HSM_Step1", **address)[0] == 0
         readers.remove(CONTACT)
-        threading.Event().wait(0.2)
+        wait_for_cards(page.where, readers)
         assert page("iReadCard_HSM_Step2", pKey="00" * 16)[0] == -23
         assert page("iReadCard", iAuthType=2, **address)[0] == -2
         readers.insert(CONTACT, card(Algorithm.SM4))
-        threading.Event().wait(0.3)
+        wait_for_cards(page.where, readers)
         assert page("iReadCard", iAuthType=2, **address)[0] == 0
 
 

@@ -23,6 +23,8 @@ from tests.terminal_agent.stand import READER, settings, until
 PAGES = ("https://one.example", "https://two.example")
 LEASE = f"/v1/readers/{READER}/lease"
 READ = f"/v1/readers/{READER}/basic-information"
+SOON_S = 4.0
+"""A busy computer's second; without what is tested here it is a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -99,32 +101,32 @@ async def test_one_drives_and_all_others_see_who(api: httpx.AsyncClient) -> None
 async def test_the_line_is_served_in_order_and_who_leaves_it_loses_the_place(api: httpx.AsyncClient) -> None:
     first = await lease(api)
     async with watching(api, {}) as changes:
-        second = asyncio.create_task(lease(api, "B", wait_s=5))
+        second = asyncio.create_task(lease(api, "B", wait_s=60))
         await anext(changes)
-        leaver = asyncio.create_task(lease(api, "left", wait_s=5))
+        leaver = asyncio.create_task(lease(api, "left", wait_s=60))
         await anext(changes)
-        third = asyncio.create_task(lease(api, "C", wait_s=5))
+        third = asyncio.create_task(lease(api, "C", wait_s=60))
         assert [one["owner"] for one in (await anext(changes))["waiting"]] == ["B", "left", "C"]
         leaver.cancel()
         assert [one["owner"] for one in (await anext(changes))["waiting"]] == ["B", "C"]
     hurried = await api.post(LEASE, json={"owner": "D", "wait_s": 0.05})
     assert (hurried.json()["code"], hurried.json()["holder"]["waiting"]) == ("READER_LEASED", 2)
     await api.delete(LEASE, headers=first)
-    mine = await asyncio.wait_for(second, 1)
+    mine = await asyncio.wait_for(second, SOON_S)
     assert not third.done()
     await api.delete(LEASE, headers=mine)
-    await api.delete(LEASE, headers=await asyncio.wait_for(third, 1))
+    await api.delete(LEASE, headers=await asyncio.wait_for(third, SOON_S))
 
 
-async def test_a_holder_that_dies_frees_the_reader_within_a_second(where: Ready, api: httpx.AsyncClient) -> None:
+async def test_a_holder_that_dies_frees_the_reader_at_once(where: Ready, api: httpx.AsyncClient) -> None:
     doomed = await lease(api, "doomed")
-    next_one = asyncio.create_task(lease(api, "next", wait_s=5))
+    next_one = asyncio.create_task(lease(api, "next", wait_s=60))
     async with httpx.AsyncClient(base_url=where.url) as program:
         async with watching(program, doomed):
             await until(lambda: _waits(api, 1))
         begun = time.monotonic()
-    mine = await asyncio.wait_for(next_one, 1)
-    assert time.monotonic() - begun < 1
+    mine = await asyncio.wait_for(next_one, SOON_S)
+    assert time.monotonic() - begun < SOON_S
     assert await reads(api, doomed) == "LEASE_LOST"
     await api.delete(LEASE, headers=mine)
 
@@ -148,13 +150,13 @@ async def test_a_reader_is_pulled_out_while_others_wait_for_it(
         return any(one["state"] == state for one in (await api.get("/v1/readers")).json())
 
     first = await lease(api)
-    second = asyncio.create_task(lease(api, "B", wait_s=5))
+    second = asyncio.create_task(lease(api, "B", wait_s=60))
     await until(lambda: _waits(api, 1))
     readers.remove_reader(READER)
     await until(lambda: is_in("LOST"))
     assert await reads(api, first) == "READER_LOST"
     await api.delete(LEASE, headers=first)
-    mine = await asyncio.wait_for(second, 1)
+    mine = await asyncio.wait_for(second, SOON_S)
     readers.add_reader(READER)
     readers.insert(READER, card(Algorithm.TRIPLE_DES))
     await until(lambda: is_in("IN_USE"))
@@ -167,10 +169,10 @@ async def test_a_lease_ends_without_renewal_and_at_its_longest(
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_S", 0.2)
     await lease(api)
-    await until(lambda: _is_free(api), 1)
+    await until(lambda: _is_free(api))
     monkeypatch.setattr(leases, "RENEW_S", 60)
     await lease(api, max_s=1)
-    await until(lambda: _is_free(api), 2)
+    await until(lambda: _is_free(api))
 
 
 async def _is_free(api: httpx.AsyncClient) -> bool:
@@ -201,7 +203,7 @@ async def test_a_page_cannot_go_on_with_what_another_page_began(where: Ready, ap
             assert await reads(api) == "CARD_BUSY"
         begun = time.monotonic()
         await until(lambda: _is_free(api))
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < SOON_S
         assert (await ask(other, "iReadCardBas"))[0] == "-2201"
     held = await lease(api)
     words = ["onecard", f"onecard-lease.{held['X-OneCard-Lease']}"]
@@ -209,7 +211,7 @@ async def test_a_page_cannot_go_on_with_what_another_page_began(where: Ready, ap
         async with websockets.connect(where.ws_url, origin=PAGES[0]) as without:
             assert (await ask(without, "iReadCardBas"))[0] == "-11"
         assert (await ask(mine, "iReadCardBas"))[0] == "-2201"
-    await until(lambda: _is_free(api), 1)
+    await until(lambda: _is_free(api))
 
 
 @pytest.mark.parametrize("origin", [PAGES[0], None])
@@ -226,4 +228,4 @@ async def test_no_pin_is_asked_for_once_who_asked_has_gone(where: Ready, api: ht
             await waits.send(order)
     begun = time.monotonic()
     await until(lambda: _is_free(api))
-    assert (time.monotonic() - begun < 1, await is_asked()) == (True, False)
+    assert (time.monotonic() - begun < SOON_S, await is_asked()) == (True, False)

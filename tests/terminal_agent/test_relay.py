@@ -200,7 +200,7 @@ async def test_card_that_never_comes_back_ends_the_job() -> None:
 async def test_frozen_card_is_a_timeout() -> None:
     card = ScriptedCard()
     gate = threading.Event()
-    card.answer = lambda command: (gate.wait(5), b"\x90\x00")[1]
+    card.answer = lambda command: (gate.wait(60), b"\x90\x00")[1]
     async with agent_with(readers_with(card), ScriptedCentre([SELECT]), batch_timeout_s=0.1) as client:
         failed = await job_in(client, await started(client), "failed")
         gate.set()
@@ -216,7 +216,7 @@ class SlowCard(ScriptedCard):
 
     def transmit(self, command: bytes) -> bytes:
         self.has_begun.set()
-        self.gate.wait(5)
+        self.gate.wait(60)
         return super().transmit(command)
 
 
@@ -299,7 +299,7 @@ async def test_an_agent_that_stops_waits_for_a_slow_card_a_little_only(monkeypat
         await started(client)
         await until(card.has_begun.is_set)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     card.gate.set()
     await until(lambda: card.seen)
     await asyncio.sleep(0.05)

@@ -47,10 +47,10 @@ def test_any_text_has_a_family_or_none(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1" * 1024, "8" * 1024, "https://" + "!" * 1016, "0A:" * 341, "ZWFW" + "-" * 1020])
 def test_no_code_takes_long(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(20):
         family_of(text)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize("change", [{"pattern": "("}, {"parser": "no such"}, {"pattern": ""}, {"more": 1}])
