@@ -17,10 +17,10 @@ from typing import Final
 
 from apdu.errors import DecodingError, EncodingError
 from apdu.serial.errors import FrameError, IdCardError
+from apdu.serial.frames import FrameSource
 
 HEADER: Final = bytes.fromhex("AAAAAA9669")
 MAX_CONTENT: Final = 4096
-MAX_NOISE: Final = 256
 
 STATUS_OK: Final = 0x90
 STATUS_FOUND: Final = 0x9F
@@ -91,48 +91,25 @@ def encode(content: bytes) -> bytes:
     return HEADER + counted + bytes((reduce(xor, counted),))
 
 
-class FrameDecoder:
-    """Contents out of a stream of bytes, cut anywhere. After a FrameError it starts anew with what comes next."""
+class FrameDecoder(FrameSource):
+    """Contents of frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._noise = 0
+        super().__init__(HEADER)
 
-    def feed(self, data: bytes) -> None:
-        self._buffer += data
-
-    def next(self) -> bytes | None:
-        """The next content, None when more bytes are needed. Raises FrameError."""
-        try:
-            return self._next()
-        except FrameError:
-            self._buffer.clear()
-            self._noise = 0
-            raise
-
-    def _next(self) -> bytes | None:
-        buffer = self._buffer
-        start = buffer.find(HEADER)
-        # Without a header the last bytes may be the beginning of one.
-        noise = start if start >= 0 else max(0, len(buffer) - len(HEADER) + 1)
-        self._noise += noise
-        del buffer[:noise]
-        if self._noise > MAX_NOISE:
-            raise FrameError(f"more than {MAX_NOISE} bytes before a frame")
+    def _first(self) -> tuple[bytes, int] | None:
         fixed = len(HEADER) + 2
-        if start < 0 or len(buffer) < fixed:
+        if len(self._buffer) < fixed:
             return None
-        length = int.from_bytes(buffer[len(HEADER) : fixed], "big")
+        length = int.from_bytes(self._buffer[len(HEADER) : fixed], "big")
         if not 3 <= length <= MAX_CONTENT:
             raise FrameError(f"a frame announces {length} bytes")
-        if len(buffer) < fixed + length:
+        if len(self._buffer) < fixed + length:
             return None
-        counted = bytes(buffer[len(HEADER) : fixed + length])
+        counted = bytes(self._buffer[len(HEADER) : fixed + length])
         if reduce(xor, counted):
             raise FrameError(f"the check byte of a frame of {length} bytes is wrong")
-        del buffer[: fixed + length]
-        self._noise = 0
-        return counted[2:-1]
+        return counted[2:-1], fixed + length
 
 
 def parse_reply(content: bytes) -> tuple[int, bytes]:

@@ -18,13 +18,12 @@ from typing import Final
 
 from apdu.errors import EncodingError
 from apdu.serial.errors import FrameError
+from apdu.serial.frames import FrameSource
 
 STX: Final = 0x02
 ETX: Final = 0x03
 MAX_BODY: Final = 4096
-MAX_NOISE: Final = 256  # bytes before a frame: echo of a line that was opened in the middle of a frame
 STATUS_OK: Final = 0x0000
-STATUS_ERROR: Final = 0x1007
 
 
 class Form(StrEnum):
@@ -88,35 +87,16 @@ def join(data: bytes) -> bytes:
     return bytes((high & 0x0F) << 4 | (low & 0x0F) for high, low in zip(data[::2], data[1::2], strict=True))
 
 
-class FrameDecoder:
-    """Bodies out of a stream of bytes, cut anywhere. After a FrameError it starts anew with what comes next."""
+class FrameDecoder(FrameSource):
+    """Bodies of frames."""
 
     def __init__(self, form: Form) -> None:
+        super().__init__(bytes((STX,)))
         self._form = form
         self._width = 2 if form is Form.SPLIT else 1
-        self._buffer = bytearray()
-        self._noise = 0
 
-    def feed(self, data: bytes) -> None:
-        self._buffer += data
-
-    def next(self) -> bytes | None:
-        """The next body, None when more bytes are needed. Raises FrameError."""
-        try:
-            return self._next()
-        except FrameError:
-            self._buffer.clear()
-            self._noise = 0
-            raise
-
-    def _next(self) -> bytes | None:
+    def _first(self) -> tuple[bytes, int] | None:
         buffer, width = self._buffer, self._width
-        start = buffer.find(STX)
-        noise = len(buffer) if start < 0 else start
-        self._noise += noise
-        del buffer[:noise]
-        if self._noise > MAX_NOISE:
-            raise FrameError(f"more than {MAX_NOISE} bytes before a frame")
         if len(buffer) < 1 + 2 * width:
             return None
         length = int.from_bytes(self._plain(1, 2), "big")
@@ -130,9 +110,7 @@ class FrameDecoder:
         inner = self._plain(1 + 2 * width, length + 1)
         if lrc(inner):
             raise FrameError(f"the check byte of a frame of {length} bytes is wrong")
-        del buffer[: end + 1]
-        self._noise = 0
-        return inner[:-1]
+        return inner[:-1], end + 1
 
     def _plain(self, start: int, count: int) -> bytes:
         raw = bytes(self._buffer[start : start + count * self._width])

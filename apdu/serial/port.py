@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from apdu.errors import CardBusyError, ReaderLostError, ReaderNotFoundError, ReaderServiceError
 from apdu.serial.errors import DeviceSilentError
+from apdu.serial.frames import FrameSource
 
 DEFAULT_BAUD: Final = 115200
 SLICE_S: Final = 0.05  # one blocking read; the time a stop or a cancellation may go unnoticed
@@ -24,14 +25,6 @@ WRITE_TIMEOUT_S: Final = 2.0
 MAX_READ: Final = 4096
 
 _BUSY: Final = frozenset({errno.EAGAIN, errno.EBUSY})
-
-
-class FrameSource(Protocol):
-    """An incremental frame parser. `next` raises FrameError for bytes that can be no frame."""
-
-    def feed(self, data: bytes) -> None: ...
-
-    def next(self) -> bytes | None: ...
 
 
 def is_available() -> tuple[bool, str]:

@@ -26,7 +26,7 @@ REOPEN_S: Final = 0.5
 STALE_S: Final = 2.0  # a scan that stops in the middle is dropped, not glued to the next one
 STX, ETX = 0x02, 0x03
 
-ScanKind = Literal["scanned", "refused", "scanner_lost", "scanner_restored"]
+ScanKind = Literal["scanned", "refused", "scanner_ready", "scanner_lost", "scanner_restored"]
 _log = logging.getLogger(__name__)
 
 
@@ -142,9 +142,8 @@ class QrScanner:
             try:
                 with port.SerialPort(self.path, baud=self._baud) as line:
                     self._splitter.reset()
-                    if self._is_lost:
-                        self._is_lost = False
-                        self._emit(ScanEvent("scanner_restored"))
+                    self._emit(ScanEvent("scanner_restored" if self._is_lost else "scanner_ready"))
+                    self._is_lost = False
                     self._follow(line)
             except TransportError as error:
                 if not self._is_lost:

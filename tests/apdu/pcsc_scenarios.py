@@ -193,7 +193,7 @@ def service_killed(daemon: TestPcscd) -> None:
     name, _ = insert(daemon, EchoCard())
     connection = readers.connect(name)
     entered = threading.Event()
-    hanging_name, _ = insert(daemon, EchoCard(answer=lambda _: entered.set() or time.sleep(30) or b""), 1)
+    hanging_name, _ = insert(daemon, EchoCard(answer=lambda _: entered.set() or time.sleep(60) or b""), 1)
     hanging = readers.connect(hanging_name)
     freed: queue.Queue[Exception] = queue.Queue()
 
@@ -203,9 +203,9 @@ def service_killed(daemon: TestPcscd) -> None:
         freed.put(ValueError())
 
     threading.Thread(target=hang, daemon=True).start()
-    assert entered.wait(5)
+    assert entered.wait(20)
     daemon.kill()
-    freed.get(timeout=3)
+    freed.get(timeout=20)
     for call in (readers.readers, readers.watch, lambda: readers.connect(name), lambda: connection.transmit(READ)):
         with refused(ReaderServiceError):
             call()

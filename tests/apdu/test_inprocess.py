@@ -162,7 +162,7 @@ Events = queue.Queue[ReaderEvent]
 
 
 def expect(events: Events, *kinds: str) -> list[ReaderEvent]:
-    got = [events.get(timeout=3) for _ in kinds]
+    got = [events.get(timeout=20) for _ in kinds]
     assert [event.kind for event in got] == list(kinds)
     return got
 

