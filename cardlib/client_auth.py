@@ -18,7 +18,6 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +26,8 @@ from typing import Any, ClassVar
 import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from hsm.sealed_store import write_atomically
 
 ALGORITHM = "Ed25519"
 DEFAULT_AUDIENCE = "onecard-issuance"
@@ -110,18 +111,7 @@ class ClientKey:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"client_id": self.client_id, "audience": self.audience, "key": self._private_jwk()}
-        document = json.dumps(content, indent=1)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(document)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+        write_atomically(path, json.dumps(content, indent=1).encode())
 
     def public_jwk(self) -> dict[str, str]:
         """Public half as a JWK (RFC 8037), for registration at the centre."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from cardlib import money
 from cardlib.codec import CodecError
 
 MAX_TEXT: Final = 20 * 1024
@@ -23,7 +24,6 @@ MAX_FEN: Final = 0xFFFFFFFF
 _NAME = re.compile(r"(SSSE|MF|3F00|DF[0-9A-F]{2})(EF[0-9A-F]{2})(?::([0-9]{1,3}))?")
 _ITEM = re.compile(r"([0-9A-F]{2})(?::([0-9]{1,3}))?")
 _CODE = re.compile(r"[0-9A-Fa-f]{32}")
-_YUAN = re.compile(r"([0-9]{1,8})(?:\.([0-9]{1,2}))?")
 _SSSE_PREFIXES: Final = ("SSSE", "MF", "3F00")
 
 
@@ -205,10 +205,12 @@ def _number(text: str | None) -> int | None:
 
 
 def _fen(text: str) -> int:
-    match = _YUAN.fullmatch(text)
-    fen = int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0")) if match else MAX_FEN + 1
+    try:
+        fen = money.fen(text)
+    except ValueError as error:
+        raise AddressError(str(error)) from None
     if fen > MAX_FEN:
-        raise AddressError("an amount in yuan below 42949672.95, at most two decimals, was expected")
+        raise AddressError("an amount is 42949672.95 yuan at most")
     return fen
 
 

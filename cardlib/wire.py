@@ -6,7 +6,8 @@ agent can stop at the first surprise without understanding the script.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -16,17 +17,34 @@ AtrHex = Annotated[str, StringConstraints(pattern=r"^(?:[0-9A-F]{2})*$", max_len
 HexId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """Id of a card session or an application."""
 RegionCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
+KioskVisitText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,1024}$")]
+"""A kiosk's visit as the centre sealed it; opaque to everybody else."""
+VISIT_HEADER = "X-OneCard-Visit"
+"""Where a body has no place for it. Not signed: what stands in it is sealed, for this terminal."""
 SwPattern = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fx]{4}$")]
 
 SessionKind = Literal["initialization", "personalization", "rewrite", "pin_reset", "pin_unblock"]
 
 MAX_BATCH_COMMANDS = 512
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def is_hidden(character: str) -> bool:
+    """Control characters, those that turn the direction of text, and line ends: none of them belongs on a screen."""
+    return category(character) in _HIDDEN
 
 
 class Message(BaseModel):
     """Immutable, and strict about unknown fields: a typo must not pass as an option."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Told(Message):
+    """What a terminal tells of itself, or is answered to that: members that only a newer version knows are left out,
+    so that terminals and centre need not be renewed together. Nothing that is carried out, signed or booked is one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class BatchCommand(Message):
@@ -178,6 +196,9 @@ class SessionStart(Message):
     can_print: bool = False
     pin: Annotated[str, StringConstraints(pattern=r"^[0-9]{4,12}$")] | None = Field(
         default=None, repr=False, description="The holder's new PIN, typed at the terminal; kept nowhere"
+    )
+    visit: KioskVisitText | None = Field(
+        default=None, repr=False, description="At a kiosk, for work on a card in use: whom it knows, by what evidence"
     )
 
 

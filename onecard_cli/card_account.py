@@ -7,11 +7,12 @@ then no other transaction with that card is begun.
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cardlib import money
+from cardlib.money import yuan
 from onecard_cli.desk import (
     AuthOption,
     Desk,
@@ -204,12 +205,9 @@ def fen(text: str) -> int:
     from cardlib.failures import FailureCode
 
     try:
-        amount = Decimal(text) * 100
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or amount < 0 or amount != int(amount):
-        raise CommandError(FailureCode.INPUT_INVALID, "an amount in yuan such as 12.34 was expected")
-    return int(amount)
+        return money.fen(text)
+    except ValueError as error:
+        raise CommandError(FailureCode.INPUT_INVALID, str(error)) from None
 
 
 def check_moves_money(amount: int) -> None:
@@ -218,10 +216,6 @@ def check_moves_money(amount: int) -> None:
 
     if not amount:
         raise CommandError(FailureCode.INPUT_INVALID, "an amount above 0 was expected")
-
-
-def yuan(amount: int) -> str:
-    return f"{amount // 100}.{amount % 100:02d}"
 
 
 def _authority(here: Desk, card: SocialSecurityCard, terminal: str | None) -> PurchaseAuthority:

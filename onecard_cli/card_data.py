@@ -13,9 +13,6 @@ import typer
 from onecard_cli.desk import AuthOption, JsonOption, LastTryOption, PinOption, ReaderOption, TraceOption, desk
 from onecard_cli.output import CommandError, print_json, reports_failures
 
-DocumentArgument = Annotated[
-    Path, typer.Argument(help="card export 的文件 / a file of card export", exists=True, dir_okay=False)
-]
 Kind = Literal["command", "response", "sw", "fci", "atr", "record", "recording"]
 
 

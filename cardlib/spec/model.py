@@ -119,11 +119,6 @@ class Access:
     kid: int = 0
 
     @property
-    def needs_pin(self) -> bool:
-        """The PIN alone is necessary, whatever keys are at hand."""
-        return self.kind in (AccessKind.PIN, AccessKind.PIN_AND_KEY)
-
-    @property
     def names_key(self) -> bool:
         return self.kind in (AccessKind.KEY, AccessKind.PIN_OR_KEY, AccessKind.PIN_AND_KEY)
 

@@ -7,17 +7,10 @@ RID = bytes.fromhex("D156000005")
 ISSUER_INSTITUTION = bytes.fromhex("9156000002")
 
 SSSE_NAME = b"sx1.sh." + "社会保障".encode("gbk")
-PAYMENT_SYSTEM_NAME = b"1PAY.SYS.DDF01"
-BANK_DEBIT_AID = bytes.fromhex("A000000333010101")
 TRANSIT_AID = bytes.fromhex("A000000632010105")
-
-# Third generation, as seen in the field.
-PKI_NAME = b"PKI." + "社会保障".encode("gbk")
-CERTIFICATE_AID = b"SS.CERT.ADF1"
 
 # PSAM: one environment per algorithm, each with the same application.
 PSAM_DES_NAME = SSSE_NAME
-PSAM_SSF33_NAME = b"sx2.sh." + "社会保障".encode("gbk")
 PSAM_SM4_NAME = b"sx3.sh." + "社会保障".encode("gbk")
 PSAM_AID = bytes.fromhex("D15600000590")
 

@@ -42,9 +42,6 @@ from issuance.problems import ProblemError
 from issuance.scope import unscoped
 from issuance.unit import Unit
 
-PROOF_ENTRIES = 100
-"""Entries of one proof; later ones are asked for by their number."""
-
 
 class ConsentDesk:
     """A recipient's side."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from unicodedata import category
 
+from cardlib.wire import is_hidden
 from issuance.clock import CHINA
 from issuance.consents.catalogue import CATALOGUE
 
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters and signs by category that show nothing."""
 
@@ -71,7 +70,7 @@ def plain(text: str) -> str:
 
 
 def _shows(character: str) -> bool:
-    return category(character) not in _INVISIBLE and character not in _BLANK
+    return not is_hidden(character) and character not in _BLANK
 
 
 def _moment(at: datetime) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 from datetime import timedelta
-from itertools import pairwise
 from typing import Final
 
+from cardlib.guessable import about, guess
 from issuance.clerks.passwords import fits, hash_keyed
 from issuance.ecards.models import EcardRow
 from issuance.ecards.repository import EcardRepository
@@ -24,9 +24,6 @@ from issuance.unit import Desk
 
 DIGITS: Final = 6
 _WINDOW: Final = timedelta(hours=24)
-_MIN_DISTINCT: Final = 3
-_RUN: Final = 4
-"""So many digits in a row that are equal, or climb or fall by one."""
 
 
 def demand_strong(password: str, person: PersonData, place: str = "body.password") -> None:
@@ -36,21 +33,8 @@ def demand_strong(password: str, person: PersonData, place: str = "body.password
 
 
 def is_weak(password: str, person: PersonData) -> bool:
-    return _is_pattern(password) or any(password in text for text in _known(person))
-
-
-def _is_pattern(password: str) -> bool:
-    """Two digits only, the same three twice, pairs, and runs."""
-    if len(set(password)) < _MIN_DISTINCT or password[:3] == password[3:] or password[::2] == password[1::2]:
-        return True
-    steps = [int(b) - int(a) for a, b in pairwise(password)]
-    return any(steps[n : n + _RUN - 1] == [step] * (_RUN - 1) for n in range(DIGITS - _RUN + 1) for step in (-1, 0, 1))
-
-
-def _known(person: PersonData) -> list[str]:
-    year, month, day = person.birth_date[:4], person.birth_date[4:6], person.birth_date[6:]
-    texts = [person.social_security_number, person.birth_date, month + day + year, day + month + year]
-    return [*texts, day + month + year[2:], month + day + year[2:], person.telephone or ""]
+    known = [*about(person.social_security_number, person.birth_date), person.telephone or ""]
+    return guess(password, known) is not None
 
 
 async def hashed(sealer: Sealer, person_id: str, password: str) -> str:

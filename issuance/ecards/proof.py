@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from cardlib.strict_json import once
 from hsm.api import BadInputError
 from hsm.primitives import decompress, default_engine
 
@@ -107,7 +108,7 @@ def parse_proof(header: str) -> DeviceProof:
 
 def _members(document: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(document, object_pairs_hook=_without_twins)
+        found = json.loads(document, object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise DeviceProofError("not a JSON object") from None
     if not isinstance(found, dict) or found.keys() != {"at", *_TEXTS}:
@@ -119,12 +120,6 @@ def _members(document: bytes) -> dict[str, Any]:
         if not isinstance(found[name], str) or not form.fullmatch(found[name]):
             raise DeviceProofError(f"{name} has not its form")
     return found
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a member stands twice")
-    return dict(pairs)
 
 
 def _bytes_of(text: str) -> bytes:

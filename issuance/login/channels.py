@@ -13,7 +13,6 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Final, Literal, NamedTuple, TypeVar
 
 from fastapi import Request
@@ -36,6 +35,7 @@ from issuance.login.transactions import (
     Browser,
     Transaction,
     finished,
+    is_code_over,
     link_address,
     link_code,
     link_code_of_turn,
@@ -142,7 +142,7 @@ async def _create(services: Services, channel: Channel, asked: CreateCode) -> _T
 async def _poll(services: Services, channel: Channel, asked: QueryCode) -> _Told:
     async with login_unit(services, is_reading=True) as unit:
         login = await _own_log_in(unit, channel, asked)
-        if login.stage in _PENDING and not _is_over(login, unit):
+        if login.stage in _PENDING and not is_code_over(login, unit.now):
             return _Told(FAILED, _PENDING[login.stage], {"status": login.stage})
     async with login_unit(services) as unit:
         outcome = await finished(unit, login.id, login.browser)
@@ -161,11 +161,6 @@ async def _own_log_in(unit: Unit, channel: Channel, asked: QueryCode) -> Transac
     if login.request.client_id != channel.client_id or not is_own:
         raise ProblemError("NOT_FOUND", "no such log-in of this channel", subject=f"login:{login.id}")
     return replace(login, browser=browser)
-
-
-def _is_over(login: Transaction, unit: Unit) -> bool:
-    """A code nobody scanned; the system makes the next one."""
-    return login.stage == "open" and unit.now >= login.created_at + timedelta(seconds=LINK_TTL_S)
 
 
 async def _told(unit: LoginUnit, channel: Channel, subject: Subject) -> dict[str, str]:

@@ -302,6 +302,11 @@ async def link_code(services: Services, transaction: Transaction, browser: str) 
     return LinkCode(code, max(1, round(left)))
 
 
+def is_code_over(login: Transaction, now: datetime) -> bool:
+    """A code nobody scanned, where whoever shows it makes the next one by a log-in of its own."""
+    return login.stage == "open" and now >= login.created_at + timedelta(seconds=LINK_TTL_S)
+
+
 def link_code_of_turn(login_id: str, browser: str, turn: int) -> str:
     digest = hmac.digest(browser.encode(), f"onecard link:{login_id}:{turn}".encode(), "sha256")
     return urlsafe_b64encode(digest).decode()[:_LINK_CHARS]

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from cardlib.wire import HexId, Message
 from issuance.clients.schemas import Region
@@ -21,20 +22,17 @@ EXAMPLE_CARD = "00814A444686FE9901000000A1"
 EXAMPLE_TRANSFER = "0d9f4f0e6b7f4a35a3b2b8a1b4a6c001"
 
 
+_PLACE: JsonDict = {
+    "id": "chaoyang-1",
+    "kind": "outlet",
+    "name": "朝阳一所",
+    "region": "110105",
+    "parent_id": "depot-110000",
+}
+
+
 class PlaceRequest(Message):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "chaoyang-1",
-                    "kind": "outlet",
-                    "name": "朝阳一所",
-                    "region": "110105",
-                    "parent_id": "depot-110000",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_PLACE]})
 
     id: PlaceId
     kind: Literal["depot", "outlet"]
@@ -53,11 +51,7 @@ class PlaceView(PlaceRequest):
         json_schema_extra={
             "examples": [
                 {
-                    "id": "chaoyang-1",
-                    "kind": "outlet",
-                    "name": "朝阳一所",
-                    "region": "110105",
-                    "parent_id": "depot-110000",
+                    **_PLACE,
                     "state": "open",
                     "version": 1,
                     "updated_by": "operator-1",
