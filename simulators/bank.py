@@ -6,11 +6,7 @@ file, so that it outlives a restart; without a file it lives as long as the obje
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import json
-import sqlite3
-from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +14,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from simulators.partner import SimBooks
 
 FAULTS = ("timeout_before", "timeout_after", "duplicate", "wrong_account", "closed")
 """What the next so many operations meet: no answer and nothing done; no answer though it was done; the answer of the
@@ -47,19 +45,10 @@ class BankEventError(ValueError):
     failure: ClassVar[str] = "INPUT_INVALID"
 
 
-class SimBank:
-    """`faults` counts down; `hold_s` is how long a request without answer is kept before the connection ends in 504.
-
-    For one thread: that of the event loop which serves `app`.
-    """
-
+class SimBank(SimBooks):
     def __init__(self, path: Path | None = None, *, token: str | None = None, hold_s: float = 0.0) -> None:
-        self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
-        self._db.executescript(_TABLES)
-        self._token = token
-        self._hold_s = hold_s
+        super().__init__(FAULTS, hold_s, path, _TABLES, token)
         self._last: dict[str, Any] | None = None
-        self.faults: Counter[str] = Counter()
         self.operations = 0
         """Operations that changed something; one key never counts twice."""
         self.app = Starlette(
@@ -72,9 +61,6 @@ class SimBank:
                 Route("/sim/faults", self._set_faults, methods=["PUT"]),
             ]
         )
-
-    def close(self) -> None:
-        self._db.close()
 
     def account(self, card_number: str) -> dict[str, str] | None:
         row = self._db.execute(
@@ -206,29 +192,6 @@ class SimBank:
         except BankEventError as error:
             return JSONResponse({"error": str(error)}, 409)
         return JSONResponse({"state": state})
-
-    async def _set_faults(self, request: Request) -> Response:
-        wanted = await request.json()
-        if unknown := set(wanted) - set(FAULTS):
-            return JSONResponse({"error": f"no fault {min(unknown)}; there are {', '.join(FAULTS)}"}, 400)
-        self.faults = Counter({name: int(count) for name, count in wanted.items()})
-        return JSONResponse(dict(self.faults))
-
-    def _refusal(self, request: Request) -> Response | None:
-        sent = request.headers.get("Authorization", "")
-        if self._token is None or hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode()):
-            return None
-        return JSONResponse({"error": "unknown caller"}, 401)
-
-    def _meets(self, fault: str) -> bool:
-        if self.faults[fault] <= 0:
-            return False
-        self.faults[fault] -= 1
-        return True
-
-    async def _silence(self) -> Response:
-        await asyncio.sleep(self._hold_s)
-        return JSONResponse({"error": "too late"}, 504)
 
 
 def _found(body: Any) -> Response:

@@ -8,12 +8,10 @@ are written here from the table alone (`cardlib.spec.city_code`).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import string
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +23,7 @@ from starlette.routing import Route
 
 from cardlib.spec.city_code import city_code_spec
 from simulators.centre import KnownCentre
+from simulators.partner import SimPartner
 
 FAULTS: Final = ("silent", "closed", "garbled", "other_answer", "endless", "elsewhere", "no_number")
 """What the next so many questions meet: no answer in time; 503; bytes that are no answer; the answer to another one;
@@ -44,11 +43,8 @@ class MadeCode:
     is_used: bool = False
 
 
-class SimCodePlatforms:
-    """`client_jwk` is the public key of the one centre that may ask; `hold_s` is how long a silent one keeps the line.
-
-    For one thread: that of the event loop which serves `app`.
-    """
+class SimCodePlatforms(SimPartner):
+    """`client_jwk` is the public key of the one centre that may ask."""
 
     def __init__(
         self,
@@ -58,11 +54,10 @@ class SimCodePlatforms:
         hold_s: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.faults: Counter[str] = Counter()
+        super().__init__(FAULTS, hold_s)
         self.codes: dict[str, MadeCode] = {}
         self.questions: list[dict[str, str]] = []
         self._centre = KnownCentre(client_jwk, audience, clock)
-        self._hold_s = hold_s
         self._clock = clock
         self.app = Starlette(
             routes=[
@@ -123,8 +118,7 @@ class SimCodePlatforms:
 
     async def _faulty(self, fault: str) -> Response:
         if fault == "silent":
-            await asyncio.sleep(self._hold_s)
-            return Response(status_code=504)
+            return await self._silence()
         if fault == "closed":
             return Response(status_code=503)
         if fault == "elsewhere":
@@ -140,17 +134,6 @@ class SimCodePlatforms:
             return JSONResponse({"code": self.show(family, essc_no)}, status_code=201)
         except (ValueError, RecursionError, KeyError, TypeError):
             return JSONResponse({"error": "a family and an esscNo are needed"}, status_code=400)
-
-    async def _set_faults(self, request: Request) -> Response:
-        wanted = await request.json()
-        self.faults = Counter({name: int(wanted.get(name, 0)) for name in FAULTS})
-        return JSONResponse(dict(self.faults))
-
-    def _next_fault(self) -> str | None:
-        fault = next((name for name in FAULTS if self.faults[name] > 0), None)
-        if fault is not None:
-            self.faults[fault] -= 1
-        return fault
 
 
 def _city_code(now: int, kind: str) -> str:

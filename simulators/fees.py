@@ -6,11 +6,7 @@ file, so that they outlive a restart; without a file they live as long as the ob
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import json
-import sqlite3
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from simulators.partner import SimBooks
 
 FAULTS = ("timeout_before", "timeout_after", "refuse")
 """What the next so many acts meet: no answer and nothing done; no answer though it was done; a refusal."""
@@ -28,27 +26,15 @@ CREATE TABLE IF NOT EXISTS acts (key TEXT PRIMARY KEY);
 """
 
 
-class SimFees:
-    """`faults` counts down; `hold_s` is how long a request without answer is kept before it ends in 504.
-
-    For one thread: that of the event loop which serves `app`.
-    """
-
+class SimFees(SimBooks):
     def __init__(self, path: Path | None = None, *, token: str | None = None, hold_s: float = 0.0) -> None:
-        self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
-        self._db.executescript(_TABLES)
-        self._token = token
-        self._hold_s = hold_s
-        self.faults: Counter[str] = Counter()
+        super().__init__(FAULTS, hold_s, path, _TABLES, token)
         self.app = Starlette(
             routes=[
                 Route("/v1/payments/{act}", self._take, methods=["POST"]),
                 Route("/sim/fees", self._show),
             ]
         )
-
-    def close(self) -> None:
-        self._db.close()
 
     @property
     def booked(self) -> dict[str, int]:
@@ -74,8 +60,8 @@ class SimFees:
     # -- HTTP -----------------------------------------------------------------------------------------------------
 
     async def _take(self, request: Request) -> Response:
-        if not self._is_known(request):
-            return JSONResponse({"error": "unknown caller"}, 401)
+        if refusal := self._refusal(request):
+            return refusal
         act, order = request.path_params["act"], _order(await request.body())
         if act not in ACTS or order is None:
             return JSONResponse({"error": "malformed"}, 400)
@@ -87,23 +73,7 @@ class SimFees:
         return await self._silence() if self._meets("timeout_after") else JSONResponse(reply)
 
     async def _show(self, request: Request) -> Response:
-        if not self._is_known(request):
-            return JSONResponse({"error": "unknown caller"}, 401)
-        return JSONResponse(self.booked)
-
-    def _is_known(self, request: Request) -> bool:
-        sent = request.headers.get("Authorization", "")
-        return self._token is None or hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode())
-
-    def _meets(self, fault: str) -> bool:
-        if self.faults[fault] <= 0:
-            return False
-        self.faults[fault] -= 1
-        return True
-
-    async def _silence(self) -> Response:
-        await asyncio.sleep(self._hold_s)
-        return JSONResponse({"error": "no answer"}, 504)
+        return self._refusal(request) or JSONResponse(self.booked)
 
 
 def _order(body: bytes) -> tuple[str, str, int] | None:

@@ -8,7 +8,6 @@ esscNo, and knows nothing of the browser that shows a code.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -16,7 +15,6 @@ import html
 import json
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -28,6 +26,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from simulators.partner import SimPartner
 
 FAULTS: Final = ("silent", "closed", "garbled", "endless", "elsewhere", "refused", "other_key", "no_number", "no_state")
 """What the next so many questions, or hand-overs, meet: no answer in time; 503; bytes that are no answer; a right
@@ -98,15 +98,14 @@ class _Code:
     essc_no: str = ""
 
 
-class SimNationalScan:
-    """`hold_s` is how long a silent one keeps the line. For one thread: that of the loop which serves `app`."""
+class SimNationalScan(SimPartner):
+    """Holders of esscNo, and codes that wait for them."""
 
     def __init__(self, keys: SimKeys, *, hold_s: float = 0.0, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(FAULTS, hold_s)
         self.keys = keys
-        self.faults: Counter[str] = Counter()
         self.questions: list[str] = []
         self._codes: dict[str, _Code] = {}
-        self._hold_s = hold_s
         self._clock = clock
         self.app = Starlette(
             routes=[
@@ -130,7 +129,7 @@ class SimNationalScan:
         """Where the browser is sent that came with `query`. Raises ValueError for what no centre signed."""
         asked = self._handed_over(query)
         told = {"esscNo": essc_no, "state": asked["state"]} | PERSON
-        if self._takes("no_state"):
+        if self._meets("no_state"):
             del told["state"]
         stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(self._clock() - age_s + 8 * 3600))
         fields = {"result": result, "_api_timestamp": stamp, "security": self.keys.encrypt(told)}
@@ -152,7 +151,7 @@ class SimNationalScan:
         if not hmac.compare_digest(self.keys.sign(fields), request.headers.get("_api_signature", "")):
             return JSONResponse({"code": 401, "csbCode": 401, "message": "signature"}, status_code=401)
         self.questions.append(fields["_api_name"])
-        fault = next((name for name in FAULTS[:6] if self._takes(name)), None)
+        fault = next((name for name in FAULTS[:6] if self._meets(name)), None)
         if fault is not None:
             return await self._faulty(fault)
         asked = self.keys.decrypt(fields["security"])
@@ -172,17 +171,16 @@ class SimNationalScan:
         return code
 
     def _told(self, value: dict[str, str], more: Mapping[str, str] = MappingProxyType({})) -> Response:
-        if self._takes("no_number"):
+        if self._meets("no_number"):
             value.pop("esscNo", None)
-        keys = SimKeys.new(self.keys.cipher) if self._takes("other_key") else self.keys
+        keys = SimKeys.new(self.keys.cipher) if self._meets("other_key") else self.keys
         return JSONResponse(
             {"msgCode": "000000", "msg": "成功", "result": {"encrypt": keys.encrypt(value)}} | dict(more)
         )
 
     async def _faulty(self, fault: str) -> Response:
         if fault == "silent":
-            await asyncio.sleep(self._hold_s)
-            return Response(status_code=504)
+            return await self._silence()
         if fault == "closed":
             return JSONResponse({"code": 503, "csbCode": 503, "message": "service not registed"}, status_code=503)
         if fault == "elsewhere":
@@ -210,14 +208,3 @@ class SimNationalScan:
     async def _scan(self, request: Request) -> Response:
         wanted = await request.json()
         return Response(status_code=204 if self.scan(str(wanted["qrCode"]), str(wanted["esscNo"])) else 404)
-
-    async def _set_faults(self, request: Request) -> Response:
-        wanted = await request.json()
-        self.faults = Counter({name: int(wanted.get(name, 0)) for name in FAULTS})
-        return JSONResponse(dict(self.faults))
-
-    def _takes(self, fault: str) -> bool:
-        if self.faults[fault] <= 0:
-            return False
-        self.faults[fault] -= 1
-        return True

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simulators.centre import KnownCentre
+from simulators.partner import SimPartner
 
 FAULTS = ("silent", "closed", "garbled", "other_answer")
 """What the next so many questions meet: no answer in time; 503; bytes that are no answer; the answer to another one."""
@@ -42,11 +41,8 @@ class Registered:
     is_deceased: bool = False
 
 
-class SimPublicSecurity:
-    """`client_jwk` is the public key of the one centre that may ask; `hold_s` is how long a silent one keeps the line.
-
-    For one thread: that of the event loop which serves `app`.
-    """
+class SimPublicSecurity(SimPartner):
+    """`client_jwk` is the public key of the one centre that may ask."""
 
     def __init__(
         self,
@@ -57,11 +53,10 @@ class SimPublicSecurity:
         hold_s: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(FAULTS, hold_s)
         self.people = people
-        self.faults: Counter[str] = Counter()
         self.questions = 0
         self._centre = KnownCentre(client_jwk, audience, clock)
-        self._hold_s = hold_s
         self._clock = clock
         self.app = Starlette(
             routes=[
@@ -80,8 +75,7 @@ class SimPublicSecurity:
         self.questions += 1
         fault = self._next_fault()
         if fault == "silent":
-            await asyncio.sleep(self._hold_s)
-            return Response(status_code=504)
+            return await self._silence()
         if fault == "closed":
             return Response(status_code=503)
         if fault == "garbled":
@@ -98,17 +92,6 @@ class SimPublicSecurity:
         if not is_same or question["sex"] not in (found.sex, "9"):
             return "mismatch"
         return "deceased" if found.is_deceased else "matches"
-
-    def _next_fault(self) -> str | None:
-        fault = next((name for name in FAULTS if self.faults[name] > 0), None)
-        if fault is not None:
-            self.faults[fault] -= 1
-        return fault
-
-    async def _set_faults(self, request: Request) -> Response:
-        wanted = await request.json()
-        self.faults = Counter({name: int(wanted.get(name, 0)) for name in FAULTS})
-        return JSONResponse(dict(self.faults))
 
 
 def load_people(path: Path) -> dict[str, Registered]:

@@ -61,18 +61,15 @@ class VpcdLink:
         time.sleep(max(0.0, _removals.get(self._address, 0.0) + self._removal_poll_s - time.monotonic()))
         self._atr = None
         self._socket = _connect(self._address, timeout_s)
-        self._thread = threading.Thread(target=self._serve, args=(self._socket,), name="vpcd-card", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._serve, args=(self._socket,), name="vpcd-card", daemon=True)
+        thread.start()
+        self._thread = thread  # only now: another thread may remove the card at any moment, and joins it
 
     def remove(self) -> None:
         """Pull the card, in the middle of a command if need be; returns when the thread has ended."""
         link, thread = self._socket, self._thread
         self._socket = self._thread = None
-        if link is not None:
-            with contextlib.suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)
-        if thread is not None:
-            thread.join()
+        hang_up(link, thread)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether the card is out, after `timeout_s` at most."""
@@ -162,6 +159,15 @@ def free_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
     raise OSError("no free port")
+
+
+def hang_up(link: socket.socket | None, thread: threading.Thread | None) -> None:
+    """Ends the line of a card, in the middle of a command if need be, and waits for the thread that served it."""
+    if link is not None:
+        with contextlib.suppress(OSError):
+            link.shutdown(socket.SHUT_RDWR)
+    if thread is not None:
+        thread.join()
 
 
 def _connect(address: tuple[str, int], timeout_s: float) -> socket.socket:

@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Self
 
-from simulators.vpcd import VirtualCard
+from simulators.vpcd import VirtualCard, hang_up
 
 OK, NO_ANSWER = b"\x00", b"\x01"
 _log = logging.getLogger(__name__)
@@ -50,11 +50,7 @@ class IfdLink:
         """Pull the card, in the middle of a command if need be."""
         link, thread = self._socket, self._thread
         self._socket = self._thread = None
-        if link is not None:
-            with contextlib.suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)
-        if thread is not None:
-            thread.join()
+        hang_up(link, thread)
 
     def __enter__(self) -> Self:
         self.insert()
