@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from onecard_ui import TYPE_COOKIE, mount_static, templates
 from terminal_agent import client_failures
@@ -30,7 +31,9 @@ def install(app: FastAPI, settings: AgentSettings) -> None:
     template = TEMPLATES.get_template("counter.html")
 
     @router.get("/", response_class=HTMLResponse)
-    async def counter(request: Request, lang: Literal["zh", "en"] = "zh") -> HTMLResponse:
+    async def counter(request: Request, lang: Literal["zh", "en"] = "zh") -> Response:
+        if settings.profile is Profile.KIOSK:
+            return RedirectResponse("/kiosk", HTTPStatus.SEE_OTHER)
         is_large = request.cookies.get(TYPE_COOKIE) == "large"
         return HTMLResponse(
             template.render(

@@ -42,7 +42,8 @@ LOG = logging.getLogger("terminal_agent.pin")
 class PinSubject:
     """Whom the holder gives the PIN. `program` as `caller.PROGRAM`; `card` is masked; `tries` is None when not known.
 
-    Of a log-in: the `site` that it is to, and the `items` that the site will learn.
+    Of a log-in: the `site` that it is to, and the `items` that the site will learn. `look` draws the page where it is
+    not the dialog's own one.
     """
 
     function: str = ""
@@ -52,6 +53,7 @@ class PinSubject:
     tries: int | None = None
     site: str = ""
     items: tuple[str, ...] = ()
+    look: Callable[[OpenDialog], str] | None = field(default=None, repr=False, compare=False)
 
 
 def pin_subject(function: str, reader: str, program: str, session: DriverSession, is_new: bool) -> PinSubject:

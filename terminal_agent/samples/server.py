@@ -37,7 +37,6 @@ from terminal_agent.settings import DEFAULT_HTTP_PORT, DEFAULT_WS_PORT, OTHER_PO
 HERE: Final = Path(__file__).parent
 PAGES: Final = ("hospital", "bank", "town-hall")
 DIALECTS: Final = ("client", "driver")
-DEFAULT_PORT: Final = 8600
 LOG_IN_S: Final = 300.0
 LOG_INS: Final = 100
 """Log-ins under way; the oldest gives way."""

@@ -96,7 +96,10 @@ for (const field of fields) {
   });
 }
 addEventListener("pagehide", wipe);
-largeTypeSwitch(at("large"));
-at("large").addEventListener("click", () => current.focus());
+const large = at("large");
+if (large) {
+  largeTypeSwitch(large);
+  large.addEventListener("click", () => current.focus());
+}
 setInterval(tick, 1000);
 draw();

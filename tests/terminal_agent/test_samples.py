@@ -24,6 +24,7 @@ from simulators.receipt_printer import SimReceiptPrinter
 from simulators.serial import Person, SimIdCardModule, SimScanner
 from terminal_agent.samples.server import HERE, AgentPlace, create_samples
 from terminal_agent.server import Ready, running_agent
+from tests.cardlib.driver_stand import signing_certificate
 from tests.simulators.support import vector_roots
 from tests.terminal_agent.stand import READER, settings
 from tests.terminal_agent.test_pin_browser import CHROMIUM, FLAGS
@@ -131,7 +132,7 @@ async def test_the_towns_server_takes_one_right_answer() -> None:
     """A wrong signature, an old log-in and no JSON are refused; the browser test has the right one."""
     own = "http://127.0.0.1:8600"
     chip = SimCard(build_card(personas.load("adult-3.0"), vector_roots()))
-    certificate = bytes(chip.state.neighbours.pki.signing_certificate).rstrip(b"\0").hex()
+    certificate = signing_certificate(chip).hex()
     wrong = {"certificate": certificate, "signature": "11" * 64}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(create_samples(own)), base_url=own) as client:
         begun = (await client.post("/town-hall/log-ins", json={})).json()
