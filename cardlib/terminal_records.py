@@ -5,6 +5,7 @@ two programs can differ about its form. The hash of each record covers the one b
 every batch is signed with the terminal's key: nothing can be changed, left out or put in between afterwards.
 
 Bodies hold no name and no personal number: what identifies a card is its identification code and its number.
+A payload about money has no member that is not known here: it could change what an amount means.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from cardlib.wire import HexId, Message
+from cardlib.transit_takings import TRANSIT_PAYLOADS, TransitPayload
+from cardlib.wire import HexId, Message, Told
 from hsm.primitives import default_engine
 
 MAX_RECORDS: Final = 200
@@ -52,7 +54,7 @@ class RecordInvalidError(Exception):
     failure: ClassVar[str] = "INPUT_INVALID"
 
 
-class CardUse(Message):
+class CardUse(Told):
     """用卡: what was done with a card at the terminal, without the centre having any part in it."""
 
     kind: ClassVar[str] = "card_use"
@@ -93,7 +95,7 @@ class PurchaseRecord(Message):
         return date(int(self.time[:4]), int(self.time[4:6]), int(self.time[6:8]))
 
 
-class IssueResult(Message):
+class IssueResult(Told):
     """How a card session ended as the terminal saw it, which may be without an answer of the centre."""
 
     kind: ClassVar[str] = "issue_result"
@@ -105,7 +107,7 @@ class IssueResult(Message):
     failure: FailureName | None = None
 
 
-class DeviceAlarm(Message):
+class DeviceAlarm(Told):
     """A device of the terminal was lost, wants a hand, or is ready again. `port` is the terminal's name for it."""
 
     kind: ClassVar[str] = "device_alarm"
@@ -116,13 +118,13 @@ class DeviceAlarm(Message):
     failure: FailureName | None = None
 
 
-Payload = CardUse | PurchaseRecord | IssueResult | DeviceAlarm
+Payload = CardUse | PurchaseRecord | IssueResult | DeviceAlarm | TransitPayload
 PAYLOADS: Final[Mapping[str, type[Payload]]] = {
-    model.kind: model for model in (CardUse, PurchaseRecord, IssueResult, DeviceAlarm)
+    model.kind: model for model in (CardUse, PurchaseRecord, IssueResult, DeviceAlarm, *TRANSIT_PAYLOADS)
 }
 
 
-class RecordBody(Message):
+class RecordBody(Told):
     """`at` is the terminal's clock, which may be wrong; `up_ms` counts since the start `boot` of the computer and is
     not set by anybody, so that the centre can tell when a record of the running start was made."""
 
@@ -161,7 +163,7 @@ class RecordBody(Message):
             raise RecordInvalidError(f"{self.kind}: {field}") from None
 
 
-class SentRecord(Message):
+class SentRecord(Told):
     sequence: Sequence
     hash: DigestHex
     body: str = Field(min_length=1, max_length=MAX_BODY_CHARS)
@@ -174,7 +176,7 @@ _RECORD = (
 )
 
 
-class RecordBatch(Message):
+class RecordBatch(Told):
     """Records of one journal in the order of their sequence, without a gap.
 
     `told` is the newest sequence that the terminal has; `signature` is Ed25519 over the last record's head
@@ -225,7 +227,7 @@ class RecordBatch(Message):
         return self
 
 
-class RecordRefusal(Message):
+class RecordRefusal(Told):
     """A record that the centre keeps but cannot use, and why."""
 
     sequence: Sequence
@@ -233,7 +235,7 @@ class RecordRefusal(Message):
     detail: str = Field(default="", max_length=128)
 
 
-class RecordsTaken(Message):
+class RecordsTaken(Told):
     """`acknowledged`: the centre has every record of this journal up to it, none beyond. `refused` are those of the
     records sent that were set aside."""
 

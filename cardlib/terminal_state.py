@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from cardlib.wire import Message
+from cardlib.wire import Message, Told, is_hidden
 
 CODE_LETTERS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """Without 0, 1, I and O, which people mistake for each other."""
@@ -68,7 +68,7 @@ class RegistrationRequest(Message):
     proof: Hex64 = Field(description="Ed25519 signature by that key, see `cardlib.terminal_state.proof_text`")
 
 
-class Registered(Message):
+class Registered(Told):
     """`catalog_root` is the first root file of what the centre publishes, null where it publishes nothing."""
 
     model_config = ConfigDict(
@@ -94,14 +94,14 @@ class Registered(Message):
     catalog_root: str | None
 
 
-class DeviceState(Message):
+class DeviceState(Told):
     kind: Word
     port: Port
     state: Word
     failure: FailureName | None = None
 
 
-class JournalState(Message):
+class JournalState(Told):
     """`waiting`: records the centre does not have yet; `oldest_s`: age of the first of them."""
 
     state: Literal["none", "sent", "sending", "waiting", "full"]
@@ -109,7 +109,16 @@ class JournalState(Message):
     oldest_s: Age | None = None
 
 
-class Heartbeat(Message):
+class Supplies(Told):
+    """What a kiosk has left; null where the device does not say. `ribbon`: cards it still prints."""
+
+    hopper: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    reject_bin: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    ribbon: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    paper: Literal["ok", "low", "out"] | None = None
+
+
+class Heartbeat(Told):
     """How a terminal is. Ages are in seconds, null where there is nothing to be old."""
 
     model_config = ConfigDict(
@@ -132,6 +141,10 @@ class Heartbeat(Message):
                     "failures": ["READER_LOST"],
                     "is_locked": False,
                     "configuration_epoch": 3,
+                    "supplies": {"hopper": 42, "reject_bin": 1, "ribbon": 120, "paper": "ok"},
+                    "help_wanted_s": None,
+                    "mode": "open",
+                    "rules": None,
                 }
             ]
         }
@@ -156,9 +169,13 @@ class Heartbeat(Message):
     is_stopping: bool = False
     """The last one: silence from now on is meant."""
     configuration_epoch: Count = 0
+    supplies: Supplies | None = None
+    help_wanted_s: Age | None = Field(default=None, description="Since when somebody at it waits for staff")
+    mode: Literal["open", "busy", "staff", "out"] | None = None
+    rules: Word | None = Field(default=None, description="Version of the rules that count at a gate")
 
 
-class Lock(Message):
+class Lock(Told):
     """Why this terminal does no card work, and whom to ask."""
 
     model_config = ConfigDict(
@@ -168,8 +185,16 @@ class Lock(Message):
     reason: str = Field(min_length=1, max_length=128)
     contact: str = Field(min_length=1, max_length=128)
 
+    def shown(self) -> Lock:
+        """Without characters that nobody sees: a lock with them is a lock all the same."""
+        return Lock(reason=_without_hidden(self.reason), contact=_without_hidden(self.contact))
 
-class Orders(Message):
+
+def _without_hidden(text: str) -> str:
+    return "".join(" " if is_hidden(character) else character for character in text).strip() or "-"
+
+
+class Orders(Told):
     """The centre's answer to a heartbeat. A terminal that sees another `configuration_epoch` than before fetches what
     is published; `diagnosis` names an order that was not answered yet."""
 
@@ -192,7 +217,7 @@ class Orders(Message):
     diagnosis: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] | None = None
 
 
-class DiagnosisUpload(Message):
+class DiagnosisUpload(Told):
     """A bundle that an order asked for: a ZIP file in base64, without personal data (`terminal_agent.diagnosis`)."""
 
     model_config = ConfigDict(
@@ -205,7 +230,7 @@ class DiagnosisUpload(Message):
     ]
 
 
-class Received(Message):
+class Received(Told):
     """What was sent is stored."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"received": True}]})

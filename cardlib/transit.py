@@ -7,7 +7,7 @@ What moves money goes through a `TransitJournal`: a lost answer is looked into a
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from apdu.command import CommandApdu
@@ -45,12 +45,18 @@ class TransactionUnresolvedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One sale of the terminal. With `trip` it is a composite purchase; an entry may cost nothing."""
+    """One sale of the terminal. With `trip` it is a composite purchase; an entry may cost nothing. `note` as in the
+    journal."""
 
     reference: str
     amount_fen: int
     moment: datetime.datetime
     trip: TripPlan | None = None
+    note: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> int:
+        return TYPE_PURCHASE if self.trip is None else TYPE_COMPOSITE
 
     def __post_init__(self) -> None:
         if not 0 <= self.amount_fen <= AMOUNT_MAX or (self.trip is None and self.amount_fen == 0):
@@ -58,7 +64,7 @@ class Sale:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class Opened:
     """Answer of an INITIALIZE command; `limit` is the overdraft limit, which a load does not tell."""
 
     balance: int
@@ -91,44 +97,66 @@ class TransitPurse(PurseReader):
                 raise CardMismatchError("this sale was paid with another purse")
             return _verified(known)
         self.check_usable(sale.moment.date(), allows_test_cards=allows_test_cards)
-        kind, mode = (TYPE_PURCHASE, _INIT_PURCHASE) if sale.trip is None else (TYPE_COMPOSITE, _INIT_COMPOSITE)
-        terminal, moment = sam.terminal_number, encode_moment(sale.moment)
-        opened = self._initialize(mode, sam.key_index, sale.amount_fen, terminal)
-        factor, issuer = identity.factor, identity.issuer
+        pending = self.authorise(sale, self.start(sale.amount_fen, sale.kind, sam), sam)
+        return _verified(self.settle(*self.debit(sale, pending, sam, journal), sam, journal))
+
+    def start(self, amount_fen: int, kind: int, sam: PurchaseSam) -> Opened:
+        """INITIALIZE FOR PURCHASE or CAPP PURCHASE: what the purse holds. Nothing is charged yet."""
+        mode = _INIT_COMPOSITE if kind == TYPE_COMPOSITE else _INIT_PURCHASE
+        return self._initialize(mode, sam.key_index, amount_fen, sam.terminal_number)
+
+    def authorise(self, sale: Sale, opened: Opened, sam: PurchaseSam) -> Pending:
+        """The PSAM's leave to debit what `start` opened."""
+        identity, moment = self._opened(), encode_moment(sale.moment)
         sequence, mac1 = sam.initialize(
             SamRequest(
                 opened.random,
                 opened.sequence,
                 sale.amount_fen,
-                kind,
+                sale.kind,
                 moment,
                 opened.key_version,
                 opened.algorithm,
-                factor,
-                issuer,
+                identity.factor,
+                identity.issuer,
             )
         )
-        pending = self._pending(sale.reference, kind, opened, sale.amount_fen, terminal, sam.key_index)
-        pending = replace(pending, terminal_sequence=sequence.hex(), moment=moment.hex(), mac1=mac1.hex())
-        if sale.trip is not None:
-            self._write_cache(sale, pending, sequence)
-        journal.begin(pending)
-        answer = self._exchange(CommandApdu(0x80, 0x54, 0x01, 0x00, sequence + moment + mac1, 8))
-        if not answer.is_ok:
-            # Usually nothing was charged; but a refused GET RESPONSE looks the same from here, so the purse is asked.
-            recovered = self.recover(journal, sam)
-            if recovered is None:
-                check(answer, 0x54)
-                raise CardDataError(f"DEBIT ended with {answer.sw:04X}")
-            return recovered
-        tac, mac2 = answer.data[:4], answer.data[4:8]
-        return _book(journal, Receipt(pending, tac.hex(), sam.credit(sequence, mac2)))
+        pending = self._pending(sale.reference, sale.kind, opened, sale.amount_fen, sam.terminal_number, sam.key_index)
+        return replace(pending, terminal_sequence=sequence.hex(), moment=moment.hex(), mac1=mac1.hex(), note=sale.note)
 
-    def _write_cache(self, sale: Sale, pending: Pending, sequence: bytes) -> None:
+    def debit(self, sale: Sale, pending: Pending, sam: PurchaseSam, journal: TransitJournal) -> tuple[Receipt, bytes]:
+        """Trip data, journal, DEBIT: the receipt and MAC2, which `settle` checks; raises as `pay`.
+
+        After an answer that told of no debit the purse is asked; a receipt found so is booked, and MAC2 is empty.
+        """
+        if sale.trip is not None:
+            self._write_cache(sale.trip, pending)
+        journal.begin(pending)
+        data = bytes.fromhex(pending.terminal_sequence + pending.moment + pending.mac1)
+        answer = self._exchange(CommandApdu(0x80, 0x54, 0x01, 0x00, data, 8))
+        if answer.is_ok and len(answer.data) == 8:
+            return Receipt(pending, answer.data[:4].hex(), None), answer.data[4:]
+        # Usually nothing was charged; but a refused GET RESPONSE looks the same from here, so the purse is asked.
+        recovered = self.recover(journal, sam)
+        if recovered is None:
+            check(answer, 0x54)
+            raise CardDataError(f"DEBIT ended with {answer.sw:04X}")
+        return recovered, b""
+
+    def settle(self, receipt: Receipt, mac2: bytes, sam: PurchaseSam, journal: TransitJournal) -> Receipt:
+        """CREDIT SAM FOR PURCHASE and the booking; the receipt with what the PSAM said of MAC2."""
+        if not mac2:
+            return receipt
+        sequence = bytes.fromhex(receipt.transaction.terminal_sequence)
+        receipt = replace(receipt, is_verified=sam.credit(sequence, mac2))
+        journal.finish(receipt)
+        return receipt
+
+    def _write_cache(self, trip: TripPlan, pending: Pending) -> None:
         """UPDATE CAPP DATA CACHE for each record of the trip."""
-        assert sale.trip is not None
+        sequence = bytes.fromhex(pending.terminal_sequence)
         context = TripContext(pending.terminal, sequence, pending.moment, pending.amount_fen, pending.balance_fen)
-        for record in sale.trip(context):
+        for record in trip(context):
             self._send(CommandApdu(0x80, 0xDC, record.number, record.sfi << 3, record.data))
 
     def recover(self, journal: TransitJournal, sam: PurchaseSam | None = None) -> Receipt | None:
@@ -144,7 +172,10 @@ class TransitPurse(PurseReader):
             journal.void(pending)
             return None
         mac2, tac = proof
-        verified = sam.credit(bytes.fromhex(pending.terminal_sequence), mac2) if sam is not None and mac2 else None
+        verified = None
+        # Another PSAM that was put in may have the same sequence open.
+        if sam is not None and mac2 and sam.terminal_number.hex() == pending.terminal:
+            verified = sam.credit(bytes.fromhex(pending.terminal_sequence), mac2)
         return _book(journal, Receipt(pending, tac.hex(), verified, is_recovered=True))
 
     # -- load and overdraft limit ---------------------------------------------------------------------------------
@@ -233,7 +264,7 @@ class TransitPurse(PurseReader):
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
-    def _initialize(self, mode: int, key_index: int, amount_fen: int, terminal: bytes) -> _Opened:
+    def _initialize(self, mode: int, key_index: int, amount_fen: int, terminal: bytes) -> Opened:
         """INITIALIZE FOR LOAD, PURCHASE or CAPP PURCHASE. From here to DEBIT or CREDIT only 80DC may follow."""
         amount = b"" if mode == _INIT_OVERDRAFT else amount_fen.to_bytes(4, "big")
         data = bytes((key_index,)) + amount + terminal
@@ -243,10 +274,10 @@ class TransitPurse(PurseReader):
         at = 6 if mode == _INIT_LOAD else 9
         balance, sequence = int.from_bytes(raw[:4], "big") & AMOUNT_MAX, int.from_bytes(raw[4:6], "big")
         limit = int.from_bytes(raw[6:at], "big")
-        return _Opened(balance, sequence, limit, raw[at], raw[at + 1], raw[at + 2 : at + 6], raw[at + 6 :])
+        return Opened(balance, sequence, limit, raw[at], raw[at + 1], raw[at + 2 : at + 6], raw[at + 6 :])
 
     def _pending(
-        self, reference: str, kind: int, opened: _Opened, amount_fen: int, terminal: bytes, key_index: int
+        self, reference: str, kind: int, opened: Opened, amount_fen: int, terminal: bytes, key_index: int
     ) -> Pending:
         identity = self._opened()
         return Pending(
@@ -286,7 +317,7 @@ class TransitPurse(PurseReader):
 
     def _is_logged(self, pending: Pending) -> bool | None:
         """Whether the log has this number for this very transaction; None when it has no such number."""
-        for entry in self.log():
+        for entry in self.newest_log():
             if entry.number == pending.number and (entry.type in _ONLINE) == pending.is_online:
                 told: tuple[Any, ...] = (entry.type, entry.amount_fen, entry.terminal)
                 is_same = told == (pending.kind, pending.amount_fen, pending.terminal)

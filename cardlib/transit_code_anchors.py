@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar, Final
 
+from cardlib.strict_json import no_constant, once
 from cardlib.transit_code import CHINA
 from hsm.api import BadInputError
 from hsm.primitives import compress, decompress
@@ -79,7 +80,7 @@ class TrustAnchors:
         if len(raw) > MAX_BYTES:
             raise TransitAnchorsError(f"more than {MAX_BYTES} bytes")
         try:
-            table = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+            table = json.loads(raw.decode("utf-8"), object_pairs_hook=once, parse_constant=no_constant)
         except (ValueError, RecursionError) as error:
             raise TransitAnchorsError("not JSON, or a key stands twice") from error
         if not isinstance(table, dict) or table.keys() != {"format", "anchors"} or table["format"] != FORMAT:
@@ -118,14 +119,3 @@ def _anchor(table: Any) -> TrustAnchor:
         raise
     except ValueError as error:
         raise TransitAnchorsError(f"root {index}: {error}") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key stands twice")
-    return table
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from cardlib.errors import CardNotGenuineError
-from cardlib.transit_journal import TYPE_LOAD, JournalError, Pending
+from cardlib.money import yuan
+from cardlib.transit_journal import TYPE_LOAD, JournalError, Pending, append_text, whole_lines
 from cardlib.transit_keys import TransitKeys
 from cardlib.transit_records import encode_moment
 from hsm.transactions import CryptogramError
@@ -90,11 +90,7 @@ class LoadLedger:
     def put(self, load: Pending, state: LoadState, moment: str) -> None:
         line: list[str | int] = [load.serial, load.sequence, load.kind, load.amount_fen, load.random, moment, state]
         if self._path is not None:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            append_text(self._path, json.dumps(line) + "\n", is_urgent=True)
         self._apply(line)
 
     def _apply(self, line: list[str | int]) -> None:
@@ -103,12 +99,8 @@ class LoadLedger:
         self._entries[str(serial), int(sequence)] = entry
 
     def _read(self, path: Path) -> None:
-        """A last line that power cut short was never acted upon: it is taken away. Raises JournalError for others."""
-        raw = path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        if len(whole) != len(raw):
-            os.truncate(path, len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
+        """Raises JournalError."""
+        for number, line in enumerate(whole_lines(path), start=1):
             try:
                 self._apply(json.loads(line))
             except (ValueError, TypeError) as error:
@@ -134,7 +126,7 @@ class KeyLoadHost(LoadAuthority):
     def approve(self, load: Pending) -> tuple[bytes, bytes]:
         """Raises CardNotGenuineError for a wrong MAC1, LoadRefusedError."""
         if load.kind == TYPE_LOAD and load.balance_fen + load.amount_fen > self._balance_max_fen:
-            raise LoadTooLargeError(f"a purse may hold {self._balance_max_fen / 100:.2f} yuan at most")
+            raise LoadTooLargeError(f"a purse may hold {yuan(self._balance_max_fen)} yuan at most")
         known = self._ledger.find(load)
         if known is not None and known.state is LoadState.BOOKED:
             raise LoadRefusedError("this online number of the purse is booked already")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from apdu.errors import TlvDecodingError
 from apdu.response import ResponseApdu
 from apdu.sw import SW, check
 from apdu.tlv import find
+from cardlib.commands import read_record
 from cardlib.errors import CardDataError
 from cardlib.transit_records import (
     LOG_LENGTH,
@@ -93,7 +95,11 @@ class PurseReader:
 
     def log(self) -> list[LogEntry]:
         """Newest first."""
-        return [LogEntry.from_bytes(raw) for raw in self._records(SFI_LOG, LOG_LENGTH, LOG_RECORDS)]
+        return list(self.newest_log())
+
+    def newest_log(self) -> Iterator[LogEntry]:
+        """Newest first, each read when it is asked for."""
+        return map(LogEntry.from_bytes, self._records(SFI_LOG, LOG_LENGTH, LOG_RECORDS))
 
     def trips(self) -> list[Trip]:
         """Newest first."""
@@ -101,7 +107,7 @@ class PurseReader:
 
     def process(self, number: int = RAIL) -> bytes:
         """Process record 27xx as it stands: what `rail_entry` and `rail_exit` go on from."""
-        return self._send(_read_record(SFI_PROCESS, number, PROCESS_LENGTH)).data
+        return self._send(read_record(SFI_PROCESS, number, PROCESS_LENGTH)).data
 
     def prove(self, kind: int, number: int) -> tuple[bytes, bytes] | None:
         """GET TRANSACTION PROVE: (MAC, TAC) of the last finished transaction if it is this one."""
@@ -109,7 +115,9 @@ class PurseReader:
         if answer.sw == SW.MAC_UNAVAILABLE:
             return None
         data = check(answer, 0x5A).data
-        return data[:4], data[4:8]
+        if len(data) != 8:
+            raise CardDataError(f"a proof of {len(data)} bytes")
+        return data[:4], data[4:]
 
     def check_usable(self, today: datetime.date, *, allows_test_cards: bool = False) -> None:
         """The purse's own part of §7: activation, dates, test class. Issuer and black lists are the terminal's."""
@@ -133,18 +141,12 @@ class PurseReader:
     def _read_binary(self, sfi: int, length: int) -> bytes:
         return self._send(CommandApdu(0x00, 0xB0, 0x80 | sfi, 0x00, b"", length)).data
 
-    def _records(self, sfi: int, length: int, count: int) -> list[bytes]:
+    def _records(self, sfi: int, length: int, count: int) -> Iterator[bytes]:
         """Until the file ends; erased places are no records."""
-        found: list[bytes] = []
         for number in range(1, count + 1):
-            answer = self._exchange(_read_record(sfi, number, length))
+            answer = self._exchange(read_record(sfi, number, length))
             if answer.sw == SW.RECORD_NOT_FOUND:
                 break
             raw = check(answer, 0xB2).data
             if raw.strip(_ERASED[0]) and raw.strip(_ERASED[1]):
-                found.append(raw)
-        return found
-
-
-def _read_record(sfi: int, number: int, length: int) -> CommandApdu:
-    return CommandApdu(0x00, 0xB2, number, sfi << 3 | 0x04, b"", length)
+                yield raw

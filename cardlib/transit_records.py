@@ -18,8 +18,11 @@ PUBLIC_LENGTH, MANAGEMENT_LENGTH, LOG_LENGTH, PROCESS_LENGTH, TRIP_LENGTH = 30, 
 RAIL, BUS = 1, 2
 TEST_CLASS = 4
 _UNACTIVATED = 0
-_EP_ENTRY, _EP_EXIT, _EP_SINGLE = 0x03, 0x04, 0x06
-_STATUS_IN, _STATUS_OUT = 0x01, 0x02
+PROCESS_ID = 0x27
+_EP_ENTRY, _EP_EXIT, _EP_SINGLE, _EP_SUPPLEMENT = 0x03, 0x04, 0x06, 0x08
+_STATUS_IN, _STATUS_OUT, _STATUS_ENTRY_UPDATE, _STATUS_EXIT_UPDATE = 0x01, 0x02, 0x03, 0x04
+OPEN_STATUS = frozenset({_STATUS_IN, _STATUS_ENTRY_UPDATE})
+PAID_ENTRY_STATUS = _STATUS_ENTRY_UPDATE
 
 PASSENGER_CLASSES = {1: "普通", 2: "学生", 3: "老人", 4: "测试", 5: "军人"}
 TYPES = {1: "圈存(ED)", 2: "圈存", 3: "圈提", 4: "取款", 5: "消费(ED)", 6: "消费", 7: "修改透支限额", 9: "复合消费"}
@@ -64,9 +67,18 @@ class PurseIdentity:
     def face_number(self) -> str:
         return self.serial[-19:]
 
+    @property
+    def city(self) -> str:
+        """The issuer's city, four digits."""
+        return self.issuer[2:4].hex()
+
+    @property
+    def is_activated(self) -> bool:
+        return self.version != _UNACTIVATED
+
     def trouble(self, today: datetime.date) -> str:
         """Why the purse may not be used today; empty when it may (§7, 3 and 4)."""
-        if self.version == _UNACTIVATED:
+        if not self.is_activated:
             return "not activated"
         if not self.start <= f"{today:%Y%m%d}" <= self.expiry:
             return f"good from {self.start} to {self.expiry}"
@@ -195,41 +207,95 @@ def single_ride(place: Place) -> TripPlan:
     return lambda context: [_trip(_EP_SINGLE, place, context)]
 
 
-def rail_entry(place: Place, previous: bytes) -> TripPlan:
+def rail_entry(place: Place, previous: bytes, marked_fen: int = 0) -> TripPlan:
     """进站: `previous` is record 2701 as read before, whose reserved end is copied. The lock flag is set (OPEN X1)."""
+    return _rail_start(place, previous, _STATUS_IN, _EP_ENTRY, marked_fen)
 
+
+def rail_entry_update(place: Place, previous: bytes, marked_fen: int = 0) -> TripPlan:
+    """进站更新 at the service point: an entry here, paid for so far with the amount of this purchase."""
+    return _rail_start(place, previous, _STATUS_ENTRY_UPDATE, _EP_SUPPLEMENT, marked_fen)
+
+
+def _rail_start(place: Place, previous: bytes, status: int, kind: int, marked_fen: int) -> TripPlan:
     def records(context: TripContext) -> list[CacheRecord]:
-        record = bytearray(_process(previous, context, lock=1, status=_STATUS_IN))
+        record = bytearray(_process(RAIL, previous, context, lock=1, status=status))
         record[15:99] = bytes(84)
         record[15:17], record[19:27] = bytes.fromhex(place.city), place.institution
         record[35:43], record[51:59] = _station(place), bytes.fromhex("0000" + context.terminal)
-        record[67:74], record[85] = bytes.fromhex(context.moment), place.line & 0xFF
+        record[67:74], record[81:85] = bytes.fromhex(context.moment), _fen(marked_fen)
+        record[85] = place.line & 0xFF
         record[87:91], record[91:95] = _fen(context.amount_fen), _fen(context.balance_fen)
-        return [CacheRecord(SFI_PROCESS, RAIL, bytes(record)), _trip(_EP_ENTRY, place, context)]
+        return [CacheRecord(SFI_PROCESS, RAIL, bytes(record)), _trip(kind, place, context)]
 
     return records
 
 
 def rail_exit(place: Place, previous: bytes) -> TripPlan:
     """出站: the entry part of `previous` stays, the exit part is filled and the lock flag cleared."""
+    return _rail_end(place, previous, _STATUS_OUT, _EP_EXIT)
 
+
+def rail_exit_update(place: Place, previous: bytes) -> TripPlan:
+    """出站更新 at the service point: the open trip of `previous` ends here."""
+    return _rail_end(place, previous, _STATUS_EXIT_UPDATE, _EP_SUPPLEMENT)
+
+
+def _rail_end(place: Place, previous: bytes, status: int, kind: int) -> TripPlan:
     def records(context: TripContext) -> list[CacheRecord]:
-        record = bytearray(_process(previous, context, lock=0, status=_STATUS_OUT))
+        record = bytearray(_process(RAIL, previous, context, lock=0, status=status))
         record[17:19], record[27:35] = bytes.fromhex(place.city), place.institution
         record[43:51], record[59:67] = _station(place), bytes.fromhex("0000" + context.terminal)
         record[74:81], record[86] = bytes.fromhex(context.moment), place.line & 0xFF
         record[95:99] = _fen(context.amount_fen)
-        return [CacheRecord(SFI_PROCESS, RAIL, bytes(record)), _trip(_EP_EXIT, place, context)]
+        return [CacheRecord(SFI_PROCESS, RAIL, bytes(record)), _trip(kind, place, context)]
 
     return records
 
 
-def _process(previous: bytes, context: TripContext, *, lock: int, status: int) -> bytes:
-    """The head of record 2701. Raises CardDataError when `previous` is another record."""
-    if len(previous) != PROCESS_LENGTH or previous[:2] != bytes((0x27, RAIL)):
-        raise CardDataError("the card's rail process record is malformed")
+def bus_board(place: Place, previous: bytes, marked_fen: int) -> TripPlan:
+    """上车: record 2702 open, `marked_fen` what the trip costs when nobody taps out."""
+
+    def records(context: TripContext) -> list[CacheRecord]:
+        record = bytearray(_process(BUS, previous, context, lock=1, status=_STATUS_IN))
+        record[15:102] = bytes(87)
+        record[15:17], record[17:25] = bytes.fromhex(place.city), place.institution
+        record[25:30], record[38:46] = _stop(place), bytes.fromhex("0000" + context.terminal)
+        record[46:53], record[53:57] = bytes.fromhex(context.moment), _fen(marked_fen)
+        return [CacheRecord(SFI_PROCESS, BUS, bytes(record)), _trip(_EP_ENTRY, place, context)]
+
+    return records
+
+
+def bus_alight(place: Place, previous: bytes, *, is_supplement: bool = False) -> TripPlan:
+    """下车; `is_supplement` where an earlier trip is charged that nobody ended (补票)."""
+
+    def records(context: TripContext) -> list[CacheRecord]:
+        record = bytearray(_process(BUS, previous, context, lock=0, status=_STATUS_OUT))
+        record[58:60], record[60:68] = bytes.fromhex(place.city), place.institution
+        record[68:73], record[81:89] = _stop(place), bytes.fromhex("0000" + context.terminal)
+        record[89:96], record[96:100] = bytes.fromhex(context.moment), _fen(context.amount_fen)
+        kind = _EP_SUPPLEMENT if is_supplement else _EP_EXIT
+        return [CacheRecord(SFI_PROCESS, BUS, bytes(record)), _trip(kind, place, context)]
+
+    return records
+
+
+def _process(number: int, previous: bytes, context: TripContext, *, lock: int, status: int) -> bytes:
+    """The head of record 27xx. Raises CardDataError when `previous` is another record."""
+    check_process(number, previous)
     head = previous[:5] + bytes((lock,)) + context.terminal_sequence.rjust(8, b"\0") + bytes((status,))
     return head + previous[15:]
+
+
+def check_process(number: int, raw: bytes) -> None:
+    """Raises CardDataError unless `raw` is process record 27xx."""
+    if len(raw) != PROCESS_LENGTH or raw[:2] != bytes((PROCESS_ID, number)):
+        raise CardDataError(f"the card's process record {PROCESS_ID:02X}{number:02X} is malformed")
+
+
+def _stop(place: Place) -> bytes:
+    return bytes(2) + place.line.to_bytes(2, "big") + bytes((place.station & 0xFF,))
 
 
 def _station(place: Place) -> bytes:

@@ -23,11 +23,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
-from hsm import api, device, transactions
+from hsm import api, device, transactions, transit_transactions
 from hsm.api import BadInputError, HsmError, KeyService, Purpose
 from hsm.device import DeviceLostError
 from hsm.primitives import AuthenticationFailed
 from hsm.transactions import CryptogramError, TransactionKeys
+from hsm.transit_transactions import TransitTacs
 
 LOG = logging.getLogger("hsm.remote")
 MAX_FRAME: Final = 1 << 20
@@ -36,9 +37,9 @@ TIMEOUT_S: Final = 30.0
 _LENGTH = struct.Struct(">I")
 
 MANAGING: Final = frozenset(("import_components", "import_wrapped", "derive_root", "wrap_root", "retire", "destroy"))
+_CONTRACTS: Final = (KeyService, TransactionKeys, TransitTacs)
 USING: Final = (
-    frozenset(name for contract in (KeyService, TransactionKeys) for name in dir(contract) if not name.startswith("_"))
-    - MANAGING
+    frozenset(name for contract in _CONTRACTS for name in dir(contract) if not name.startswith("_")) - MANAGING
 )
 _MADE_BY_USERS: Final = frozenset((Purpose.SEAL, Purpose.SIGN, Purpose.DECRYPT))
 _VALUES: Final[dict[str, type[Any]]] = {
@@ -52,6 +53,7 @@ _VALUES: Final[dict[str, type[Any]]] = {
         api.SecuredMessage,
         transactions.Load,
         transactions.Purchase,
+        transit_transactions.TransitTransaction,
     )
 }
 _ENUMS: Final[dict[str, type[StrEnum]]] = {cls.__name__: cls for cls in (api.Algorithm, api.Purpose, api.KeyState)}
@@ -272,7 +274,7 @@ for _name in USING | MANAGING:
     setattr(RemoteKeyService, _name, _method(_name))
 
 
-class RemoteService(KeyService, TransactionKeys):
+class RemoteService(KeyService, TransactionKeys, TransitTacs):
     """What `connect` gives, for type checkers: the contract, and `close`."""
 
     def close(self) -> None: ...

@@ -42,6 +42,7 @@ from hsm.primitives import Engine, default_engine
 from hsm.sealed_store import DEFAULT_COST, ScryptCost, SealedStore
 from hsm.soft_device import SoftDevice, SoftKey
 from hsm.transactions import TransactionOperations
+from hsm.transit_transactions import TransitTacOperations
 from hsm.usage import UseCounts
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ MAX_RANDOM: Final = 1 << 16
 _STEPS: Final = ("province", "city", "card")
 
 
-class StoreKeyService(CardOperations, TransactionOperations, KeyService):
+class StoreKeyService(CardOperations, TransactionOperations, TransitTacOperations, KeyService):
     """`hsm.api.KeyService` over a key table and a device; safe for several threads and several processes."""
 
     def __init__(

@@ -13,12 +13,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from hsm import card_rules
 from hsm.api import Algorithm, BadInputError, KeyRef, Purpose
 from hsm.device import DeviceKey
-from hsm.service import StoreKeyService
 from hsm.transactions import CryptogramError
 
 T = TypeVar("T")
@@ -133,10 +132,38 @@ class TransitTransactionKeys(Protocol):
         ...
 
 
+class KeysAtHand(Protocol):
+    """The inside of a key service in this process, see `hsm.service.StoreKeyService`."""
+
+    def use_key(self, key: KeyRef, purpose: Purpose, operation: Callable[[DeviceKey], T]) -> T: ...
+
+    def software_key(self, algorithm: Algorithm, value: bytes) -> DeviceKey: ...
+
+
+@runtime_checkable
+class TransitTacs(Protocol):
+    """What a key service does for a centre that clears journeys, in another process too: it proves and pays nothing."""
+
+    def check_transit_tac(
+        self, algorithm: Algorithm, version: int, transaction: TransitTransaction, moment: bytes, tac: bytes
+    ) -> None:
+        """As `TransitTransactionKeys.check_tac`."""
+        ...
+
+
+class TransitTacOperations:
+    """`TransitTacs` for a key service in this process."""
+
+    def check_transit_tac(
+        self: KeysAtHand, algorithm: Algorithm, version: int, transaction: TransitTransaction, moment: bytes, tac: bytes
+    ) -> None:
+        SoftTransitTransactionKeys(self).check_tac(algorithm, version, transaction, moment, tac)
+
+
 class SoftTransitTransactionKeys(TransitTransactionKeys):
     """`TransitTransactionKeys` over a key service in this process, which enforces the purposes of the roots."""
 
-    def __init__(self, service: StoreKeyService, *, is_mac_folded: bool = True) -> None:
+    def __init__(self, service: KeysAtHand, *, is_mac_folded: bool = True) -> None:
         self._service = service
         self._is_mac_folded = is_mac_folded
 

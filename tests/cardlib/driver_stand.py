@@ -106,3 +106,10 @@ def session(chip: SimCard, *entries: str | Exception, by: str = "psam") -> Drive
 def steps(chip: SimCard, *entries: str | Exception) -> tuple[DriverSession, HsmSteps]:
     own = session(chip, *entries, by="none")
     return own, HsmSteps(own)
+
+
+def signing_certificate(chip: SimCard) -> bytes:
+    """Without the rest of its file; by its own length, as its last byte may be zero too."""
+    assert chip.state.neighbours.pki is not None
+    raw = bytes(chip.state.neighbours.pki.signing_certificate)
+    return raw[: 4 + int.from_bytes(raw[2:4], "big")]

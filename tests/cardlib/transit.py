@@ -21,7 +21,6 @@ from simulators.contactless import ContactlessCard
 from tests.simulators import transit as stand
 
 LOAD_TERMINAL = bytes.fromhex(stand.META["terminals"]["load"])
-START_FEN = 10000
 
 
 class Reader:

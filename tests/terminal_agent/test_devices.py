@@ -194,6 +194,7 @@ async def test_the_driver_function_for_id_cards(monkeypatch: pytest.MonkeyPatch)
 async def test_codes_reach_listeners_and_are_not_kept(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "terminal_agent"), SimScanner() as scanner:
         async with agent(scanner=scanner.path, scanner_max_bytes=20) as (app, client):
+            await becomes(client, "qr_scanner", "ready")
             hub = app.state.agent.hub
             before = hub.subscribe()
             hub.publish("mark", {})
