@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onecard_cli import catalog_block, catalog_fetch, catalog_import, catalog_repo, catalog_versions
+from onecard_cli import catalog_block, catalog_fetch, catalog_import, catalog_repo, catalog_rules, catalog_versions
 from onecard_cli.output import print_json, reports_failures
 
 catalog_app = typer.Typer(help="应用目录 / what the card can do, and where", no_args_is_help=True, add_completion=False)
@@ -20,6 +20,7 @@ catalog_app.command("release")(catalog_versions.release)
 catalog_app.command("rollback")(catalog_versions.rollback)
 catalog_app.command("versions")(catalog_versions.versions)
 catalog_app.command("diff")(catalog_versions.diff)
+catalog_app.command("rules")(catalog_rules.rules)
 catalog_app.command("fetch")(catalog_fetch.fetch)
 catalog_app.command("verify")(catalog_fetch.verify)
 catalog_app.add_typer(catalog_repo.repo_app, name="repo")

@@ -56,7 +56,7 @@ def init(repo: Repo, keys: Keys) -> None:
 @reports_failures
 def publish(
     repo: Repo,
-    folder: Annotated[Path, typer.Argument(help="要发布的文件夹 / folder to publish")],
+    folder: Annotated[Path, typer.Argument(help="要发布的文件夹 / folder to publish", exists=True, file_okay=False)],
     keys: Keys,
     role: Annotated[str | None, typer.Option(help="发布角色；不给就是应用目录 / role; without it, a catalog")] = None,
 ) -> None:
@@ -84,6 +84,27 @@ def publish(
                 print(f"✓ {name}: {len(files)} 个文件 / files")
             else:
                 print(f"- {name}: 没有变化 / nothing changed")
+        _refresh(target, signing)
+
+
+@repo_app.command("add-roles")
+@reports_failures
+def add_roles(repo: Repo, keys: Keys) -> None:
+    """旧的发布目录补上新的发布角色 / give an older repository the roles it does not know; needs the key of targets.
+
+    \b
+    Example: ./onecard catalog repo add-roles public --keys signing
+    """
+    from apps_catalog.distribution.repository import Repository
+    from apps_catalog.distribution.roles import ONLINE, ROLES
+    from onecard_cli.catalog_keys import SigningKeys
+
+    with SigningKeys(keys) as signing:
+        here = signing.at_hand(("targets", *ROLES.delegated, *ONLINE), among=Repository(repo, {}).key_ids())
+        made = {role: signing.make(role) for role in Repository(repo, {}).missing_roles() if role not in here}
+        target = Repository(repo, here | made)
+        for role in target.add_roles():
+            print(f"✓ {role}")
         _refresh(target, signing)
 
 

@@ -23,7 +23,7 @@ from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 from apps_catalog.distribution.contents import named_sm3, sm3_of
 from apps_catalog.distribution.errors import HandoverError, Refusal
 from apps_catalog.distribution.keys import ServiceSigner, Sm2Key
-from apps_catalog.distribution.roles import FILE_NAME, ROOT, TARGETS
+from apps_catalog.distribution.roles import FILE_NAME, ROOT, TARGETS, RoleRule
 
 FORMAT: Final = "handover-1"
 KEY_FORMAT: Final = "signing-key-1"
@@ -204,6 +204,16 @@ def delegation(top: Targets, role: str) -> DelegatedRole:
     if not roles or role not in roles:
         raise HandoverError(Refusal.NOT_YOUR_ROLE, f"there is no role {role!r}")
     return roles[role]
+
+
+def delegate(top: Targets, rule: RoleRule, key: Sm2Key) -> None:
+    """Let `top` name `rule` and its key."""
+    assert top.delegations is not None
+    assert top.delegations.roles is not None
+    top.delegations.roles[rule.name] = DelegatedRole(
+        rule.name, [], rule.threshold, terminating=True, paths=list(rule.paths)
+    )
+    top.add_key(key, rule.name)
 
 
 def demand_inside(top: Targets, role: str, signed: Targets) -> None:

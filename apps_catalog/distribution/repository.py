@@ -14,7 +14,6 @@ from typing import Any, Final
 from securesystemslib.signer import Key
 from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import (
-    DelegatedRole,
     Delegations,
     Metadata,
     MetaFile,
@@ -29,7 +28,7 @@ from tuf.api.metadata import (
 
 from apps_catalog.distribution.contents import JOINT, MANIFEST, differences, named_sm3, sm3_of
 from apps_catalog.distribution.errors import HandoverError, PublishError, Refusal
-from apps_catalog.distribution.handover import Parcel, delegation, demand, demand_inside, key_changes
+from apps_catalog.distribution.handover import Parcel, delegate, delegation, demand, demand_inside, key_changes
 from apps_catalog.distribution.keys import ServiceSigner, Sm2Key
 from apps_catalog.distribution.roles import (
     FILE_NAME,
@@ -85,18 +84,31 @@ class Repository(Shelf):
                 root.add_key(self._signer(holder).public_key, rule.name)
             root.roles[rule.name].threshold = rule.threshold
         self._write(ROOT, root)
-        delegated = {
-            rule.name: DelegatedRole(rule.name, [], rule.threshold, terminating=True, paths=list(rule.paths))
-            for rule in self._roles.delegated.values()
-        }
-        top = Targets(delegations=Delegations({}, delegated))
+        top = Targets(delegations=Delegations({}, {}))
         for rule in self._roles.delegated.values():
-            top.add_key(self._signer(rule.name).public_key, rule.name)
+            delegate(top, rule, self._signer(rule.name).public_key)
         self._write(TARGETS, top)
         for name in self._roles.delegated:
             self._write(name, Targets())
         self.refresh()
         return self._file(ROOT, 1).read_bytes()
+
+    def add_roles(self) -> list[str]:
+        """`missing_roles`, by the keys of `targets` and theirs; seen after `refresh`. Raises PublishError."""
+        top = self._latest(TARGETS, Targets)
+        added = self.missing_roles()
+        for name in added:
+            delegate(top, self._roles.delegated[name], self._signer(name).public_key)
+        if added:
+            self._write(TARGETS, top, is_next=True)
+        for name in added:
+            self._write(name, Targets())
+        return added
+
+    def missing_roles(self) -> list[str]:
+        """Which were not known when the repository was made."""
+        there = [name for name in self._there() if self._version(name)]
+        return [name for name in self._roles.delegated if name not in there]
 
     def publish(self, role: str, files: Mapping[str, bytes], *, keep: Collection[str] = ()) -> bool:
         """`files` by name become all that `role` says; False when it says so already and stays valid for long.
@@ -134,7 +146,7 @@ class Repository(Shelf):
         """
         is_new = self._version(SNAPSHOT) == 0
         snapshot = Snapshot() if is_new else self._latest(SNAPSHOT, Snapshot)
-        meta = {f"{role}.json": self._checked(role) for role in (TARGETS, *self._roles.delegated)}
+        meta = {f"{role}.json": self._checked(role) for role in (TARGETS, *self._there())}
         if not is_new and self.waits_for():
             for role in self._roles.catalog:
                 meta[f"{role}.json"] = self._checked(role, snapshot.meta[f"{role}.json"].version)
@@ -239,12 +251,12 @@ class Repository(Shelf):
         """
         snapshot = self._latest(SNAPSHOT, Snapshot)
         keep = {self._file(SNAPSHOT, snapshot.version)}
-        for role in (TARGETS, *self._roles.delegated):
+        for role in (TARGETS, *self._there()):
             for version in {self._version(role), snapshot.meta[f"{role}.json"].version}:
                 keep.add(self._file(role, version))
                 for info in self._read(role, version, Targets).targets.values():
                     keep.add(self._targets / info.get_prefixed_paths()[0])
-        chosen = [role for role in (SNAPSHOT, TARGETS, *self._roles.delegated) if roles is None or role in roles]
+        chosen = [role for role in (SNAPSHOT, TARGETS, *self._there()) if roles is None or role in roles]
         folders = [self._targets / self._rule(role).path_of("") for role in chosen if role in self._roles.delegated]
         metadata = [file for role in chosen for file in self._metadata.glob(f"*.{role}.json")]
         targets = [file for folder in folders for file in folder.rglob("*.*")]
@@ -256,7 +268,7 @@ class Repository(Shelf):
 
     def status(self) -> list[tuple[str, int, datetime]]:
         """Role, version and end of each signature's term."""
-        roles = (*self._roles.top, *self._roles.delegated)
+        roles = (*self._roles.top, *self._there())
         kinds: dict[str, type[Any]] = {ROOT: Root, SNAPSHOT: Snapshot, TIMESTAMP: Timestamp}
         found = [(role, self._latest(role, kinds.get(role, Targets))) for role in roles]
         return [(role, signed.version, signed.expires) for role, signed in found]
@@ -281,7 +293,7 @@ class Repository(Shelf):
         self.accept(parcel)
 
     def _demand_next(self, role: str, signed: Signed) -> None:
-        if role not in (ROOT, TARGETS, *self._roles.delegated):
+        if role not in (ROOT, TARGETS, *self._there()):
             raise HandoverError(Refusal.NOT_YOUR_ROLE, f"there is no role {role!r}")
         if signed.version <= self._version(role):
             raise HandoverError(Refusal.OLDER, f"{role} {signed.version}, but {self._version(role)} is there already")
@@ -301,7 +313,7 @@ class Repository(Shelf):
         if TARGETS in parcel.proposed:
             key_changes(top, parcel.proposed[TARGETS].signed)
             top = parcel.proposed[TARGETS].signed
-        for role in (TARGETS, *self._roles.delegated):
+        for role in (TARGETS, *self._there()):
             metadata = parcel.proposed.get(role) or self._open(role, self._version(role))
             demand(root if role == TARGETS else top, role, metadata)
             if role != TARGETS and role in parcel.proposed:
@@ -344,11 +356,17 @@ class Repository(Shelf):
 
     # -- files ----------------------------------------------------------------------------------------------------
 
+    def _there(self) -> list[str]:
+        """Delegated roles of this repository, which may be older than some that are known now."""
+        delegations = self._latest(TARGETS, Targets).delegations
+        known = (delegations and delegations.roles) or {}
+        return [name for name in self._roles.delegated if name in known]
+
     def _rule(self, role: str) -> RoleRule:
-        try:
-            return self._roles.delegated[role]
-        except KeyError:
-            raise PublishError(f"no role {role!r}; there are {', '.join(self._roles.delegated)}") from None
+        there = self._there()
+        if role not in there:
+            raise PublishError(f"no role {role!r}; there are {', '.join(there)}")
+        return self._roles.delegated[role]
 
     def _signer(self, holder: str) -> ServiceSigner:
         try:

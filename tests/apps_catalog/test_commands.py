@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -78,3 +79,35 @@ def test_an_import_reports_line_by_line(write: Write, tmp_path: Path) -> None:
     table.write_text("id,version\njoint-culture-visit,1\n", encoding="utf-8")
     said = run("import", table, "--into", into, "--defaults", tmp_path / "lists" / "shared.toml", "--json")
     assert json.loads(said.stdout)["written"] == "new.toml"
+
+
+def test_rules_of_gates_are_looked_at_before_they_are_signed(tmp_path: Path) -> None:
+    rules = Path(__file__).parents[2] / "docs" / "transit-rules"
+    gate = rules / "gates" / "metro-exit.toml"
+    said = run("rules", rules / "published", "--gate", gate)
+    assert (said.exit_code, said.stdout.splitlines()) == (
+        0,
+        [
+            "demo-metro",
+            "  2026-01-01 … 2026-12-31  2026.1",
+            "  2027-01-01 … 2028-01-31  2027.1",
+            "✓ metro-exit.toml: metro_exit 2:17 · 2026.1, 2027.1",
+        ],
+    )
+    shutil.copytree(rules / "published", tmp_path / "rules")
+    (empty := tmp_path / "empty").mkdir()
+    first = tmp_path / "rules" / "demo-metro.2026-01-01.toml"
+    first.write_text(first.read_text("utf-8").replace("valid_until = 2027-01-31", "valid_until = 2026-11-30"), "utf-8")
+    said = run("rules", tmp_path / "rules", "--json")
+    gap = {"from": "2026-12-01", "until": "2026-12-31", "version": None}
+    assert (said.exit_code, json.loads(said.stdout)["networks"]["demo-metro"][1]) == (1, gap)
+    for folder, told in ((tmp_path / "nowhere", "FOLDER"), (empty, "no rules")):
+        refused = run("rules", folder)
+        assert (refused.exit_code != 0, "INTERNAL" in refused.output, told in refused.output) == (True, False, True)
+    other = tmp_path / "bus.toml"
+    other.write_text(gate.read_text("utf-8").replace("metro_exit", "bus_flat"), "utf-8")
+    refused = run("rules", rules / "published", "--gate", other)
+    assert (refused.exit_code, "bus.toml: rules: this mode needs fares.flat_fen" in refused.output) == (
+        1,
+        True,
+    )

@@ -12,9 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from apps_catalog.catalog import DATA
+from apps_catalog.distribution.repository import Repository
+from apps_catalog.distribution.roles import ROLES, Roles
 from hsm.sealed_store import ScryptCost
 from hsm.soft import SoftKeyService
 from onecard_cli.catalog import catalog_app
+from onecard_cli.catalog_keys import SigningKeys
 
 RUN = CliRunner()
 
@@ -31,7 +34,7 @@ def run(*arguments: str | Path) -> Any:
 
 def test_from_keys_to_terminal(tmp_path: Path) -> None:
     repo, keys, into = tmp_path / "public", tmp_path / "signing", tmp_path / "held"
-    assert "14 个密钥" in run("repo", "init", repo, "--keys", keys).stdout
+    assert "15 个密钥" in run("repo", "init", repo, "--keys", keys).stdout
     assert run("repo", "init", repo, "--keys", keys).exit_code == 1
     assert "✓ timestamp 2" in run("repo", "publish", repo, DATA, "--keys", keys).stdout
     root = repo / "metadata" / "1.root.json"
@@ -53,6 +56,26 @@ def test_from_keys_to_terminal(tmp_path: Path) -> None:
     document = json.loads(run("verify", into, "--json").stdout)
     assert (document["set"], len(document["files"])) == ("5", 16)
     assert run("verify", tmp_path / "nothing").exit_code == 1
+
+
+def test_a_repository_made_before_a_role_was_known_goes_on_and_gets_it(tmp_path: Path) -> None:
+    repo, keys, into = tmp_path / "public", tmp_path / "signing", tmp_path / "held"
+    older = Roles(ROLES.top, {name: rule for name, rule in ROLES.delegated.items() if name != "transit-rules"})
+    with SigningKeys(keys) as signing:
+        root = Repository(repo, {name: signing.make(name) for name in older.holders}, roles=older).create()
+    (tmp_path / "root.json").write_bytes(root)
+    assert "✓ timestamp 2" in run("repo", "timestamp", repo, "--keys", keys).stdout
+    rules = Path(__file__).parents[3] / "docs" / "transit-rules" / "published"
+    publish = ("publish", repo, rules, "--role", "transit-rules", "--keys", keys)
+    assert "no role 'transit-rules'" in run("repo", *publish).stderr
+    (keys / "targets").rename(tmp_path / "targets")
+    assert "the key of targets is not at hand" in run("repo", "add-roles", repo, "--keys", keys).stderr
+    (tmp_path / "targets").rename(keys / "targets")
+    for told in ("✓ transit-rules\n✓ timestamp 3\n", "✓ timestamp 4\n"):
+        assert run("repo", "add-roles", repo, "--keys", keys).stdout == told
+    assert "✓ transit-rules: 2 个文件" in run("repo", *publish).stdout
+    assert run("fetch", repo.as_uri(), "--into", into, "--root", tmp_path / "root.json").exit_code == 0
+    assert "transit-rules/demo-metro.2027-01-01.toml" in json.loads(run("verify", into, "--json").stdout)["files"]
 
 
 def test_keys_that_never_meet(tmp_path: Path) -> None:
