@@ -17,16 +17,46 @@ KEY_BYTES: Final = 8
 NUMBER_DIGITS: Final = 32
 _NUMBER_BYTES: Final = NUMBER_DIGITS // 2
 _BUCKETS: Final = 1 << 16
+_ISSUER_DIGITS: Final = 8
+_FACE_DIGITS: Final = 19
+_ACCOUNT_DIGITS: Final = 20
 
 
 class Kind(StrEnum):
-    """`card`: the identification code of the chip (卡识别码). `ecard`: the number of the electronic card."""
+    """`card`: the identification code of the chip (卡识别码). `ecard`: the number of the electronic card.
+
+    `purse`: a 交通联合 purse by `purse_number`. `transit_account`: an account of transit codes, by
+    `transit_account_number`.
+    """
 
     CARD = "card"
     ECARD = "ecard"
+    PURSE = "purse"
+    TRANSIT_ACCOUNT = "transit_account"
 
 
-_CODES: Final = {Kind.CARD: b"\x01", Kind.ECARD: b"\x02"}
+_CODES: Final = {Kind.CARD: b"\x01", Kind.ECARD: b"\x02", Kind.PURSE: b"\x03", Kind.TRANSIT_ACCOUNT: b"\x04"}
+
+
+def purse_number(issuer: bytes, face_number: str) -> str:
+    """Of a purse on the list: the first four bytes of its issuer, its face number of 19 digits, then F (transit_card.md
+    §7). Raises QueryError."""
+    return _listed(Kind.PURSE, issuer[:4].hex().upper(), face_number, _FACE_DIGITS)
+
+
+def transit_account_number(issuer: str, card_account: str) -> str:
+    """Of an account on the list: the issuer of its codes, eight digits, its 卡账户号 of 20 digits, then F.
+
+    Issuers number their accounts each for itself, so an account alone names nobody. Raises QueryError.
+    """
+    return _listed(Kind.TRANSIT_ACCOUNT, issuer, card_account, _ACCOUNT_DIGITS)
+
+
+def _listed(kind: Kind, issuer: str, number: str, digits: int) -> str:
+    text = issuer + number
+    if len(issuer) != _ISSUER_DIGITS or len(number) != digits or not (text.isascii() and text.isdigit()):
+        raise QueryError(f"{kind}: an issuer of {_ISSUER_DIGITS} digits and a number of {digits} are needed")
+    return text.ljust(NUMBER_DIGITS, "F")
 
 
 class Keys:

@@ -1,4 +1,4 @@
-"""A text file of blocked cards: `card,NUMBER` or `ecard,NUMBER` on each line; empty lines and `#` lines are skipped."""
+"""A text file of what is blocked: `KIND,NUMBER` on each line (`Kind`); empty lines and `#` lines are skipped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from apps_catalog.block_list.keys import NUMBER_DIGITS, Kind
 from apps_catalog.errors import QueryError
 
 _MAX_LINE: Final = 80
+_KINDS: Final = ", ".join(Kind)
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 
@@ -26,5 +27,5 @@ def read_listing(path: Path) -> Iterator[tuple[Kind, str]]:
                 continue
             kind, _, number = line.partition(",")
             if kind not in set(Kind) or len(number) != NUMBER_DIGITS or not _HEX.issuperset(number):
-                raise QueryError(f"{path.name}:{at}: write card,NUMBER or ecard,NUMBER with {NUMBER_DIGITS} hex digits")
+                raise QueryError(f"{path.name}:{at}: write {_KINDS} and a comma, then {NUMBER_DIGITS} hex digits")
             yield Kind(kind), number

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import date
 from multiprocessing import get_context
@@ -18,7 +18,7 @@ from typing import Final
 
 from apps_catalog.block_list import BlockList, BlockListError, build, build_delta
 from cardlib.failures import FailureCode, failure_of
-from issuance.publication.blocked import reading
+from issuance.publication.blocked import BlockedCards, reading
 from issuance.rules import load_rules
 
 LARGE: Final = 100_000
@@ -38,7 +38,7 @@ class BuildError(Exception):
 @dataclass(frozen=True, slots=True)
 class Order:
     """All that a build needs in another process. `folder` holds the files published last, as links that may be
-    replaced; the new ones are made in it. `as_of`: Unix second."""
+    replaced; the new ones are made in it. `as_of`: Unix second; `transit_issuer` as in `BlockedCards`."""
 
     database_url: str
     rules_path: Path | None
@@ -46,6 +46,10 @@ class Order:
     folder: Path
     as_of: int
     is_full: bool
+    transit_issuer: str = ""
+
+    def cards(self) -> AbstractContextManager[BlockedCards]:
+        return reading(self.database_url, load_rules(self.rules_path), self.today, self.transit_issuer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Edition:
 
 def make_edition(order: Order, is_stopped: Callable[[], bool]) -> Edition:
     """Raises BlockListError, BuildError of another process, and what the database raises."""
-    with reading(order.database_url, load_rules(order.rules_path), order.today) as cards:
+    with order.cards() as cards:
         is_large = cards.are_more_than(LARGE)
     return _elsewhere(order, is_stopped) if is_large else _build(order)
 
@@ -65,7 +69,7 @@ def make_edition(order: Order, is_stopped: Callable[[], bool]) -> Edition:
 def _build(order: Order) -> Edition:
     """A delta, or a full edition where one is due or no delta can be made; what cannot be read is never published."""
     is_full = order.is_full
-    with reading(order.database_url, load_rules(order.rules_path), order.today) as cards:
+    with order.cards() as cards:
         if not is_full:
             try:
                 build_delta(order.folder, cards, as_of=order.as_of)

@@ -20,6 +20,7 @@ from issuance.publication.parts import Part, Publishing
 from issuance.publication.repository import PublicationRepository
 from issuance.publication.signing import signers
 from issuance.services import Services
+from issuance.transit_codes.issuer import issuer_of
 
 log = get_logger("issuance.publication")
 
@@ -122,7 +123,9 @@ class Publisher:
     def _order(self, is_full: bool, folder: Path, must_be_full: bool) -> Order:
         settings = self._settings
         as_of, today = int(self._now.timestamp()), china_date(self._now)
-        return Order(settings.database_url, settings.rules_path, today, folder, as_of, is_full or must_be_full)
+        is_full = is_full or must_be_full
+        issuer = issuer_of(settings.transit_certificate_path)
+        return Order(settings.database_url, settings.rules_path, today, folder, as_of, is_full, issuer)
 
     async def _keep(self, done: Round) -> None:
         async with self._services.database.transaction() as session:

@@ -6,7 +6,6 @@ import random
 import shutil
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,16 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps_catalog.block_list import (
-    Action,
     BlockList,
     BlockListError,
-    Freshness,
     Kind,
     OlderListError,
     Verdict,
     build,
     build_delta,
-    policies,
     read_listing,
 )
 from apps_catalog.block_list.files import (
@@ -32,19 +28,14 @@ from apps_catalog.block_list.files import (
     EXACT,
     FILTER,
     HEAD_BYTES,
-    MAX_CHANGES,
-    MAX_ENTRIES,
     Content,
-    Head,
     check,
 )
-from apps_catalog.block_list.keys import KEY_BYTES, Keys, KeySet
-from apps_catalog.block_list.packed import PackedKeys, lead_for, length_for, write_keys
+from apps_catalog.block_list.keys import KEY_BYTES, Keys, purse_number, transit_account_number
 from apps_catalog.errors import QueryError
 from hsm.primitives import default_engine
 
 AT = 1_800_000_000
-DAY_S = 86_400
 
 
 def numbers(seed: int, many: int) -> list[tuple[Kind, str]]:
@@ -103,6 +94,28 @@ def test_a_list_held_in_memory_gives_the_same_answers(folder: Path) -> None:
 def test_a_card_is_not_the_electronic_card_of_the_same_number(edition: Path) -> None:
     other = [(Kind.ECARD if kind is Kind.CARD else Kind.CARD, number) for kind, number in BLOCKED]
     assert set(verdicts(edition, other)) == {Verdict.CLEAR}
+
+
+def test_purses_and_accounts_are_numbers_of_their_own_kinds(tmp_path: Path) -> None:
+    purse = purse_number(bytes.fromhex("09990100FFFFFFFF"), "9990100000000001234")
+    account = transit_account_number("09990100", "00009901000000001234")
+    assert (purse, account) == ("099901009990100000000001234FFFFF", "0999010000009901000000001234FFFF")
+    build(tmp_path, [(Kind.PURSE, purse), (Kind.TRANSIT_ACCOUNT, account)], as_of=1)
+    cards = [(kind, number) for kind in Kind for number in (purse, account)]
+    assert [
+        kind for (kind, _), told in zip(cards, verdicts(tmp_path, cards), strict=True) if told is Verdict.BLOCKED
+    ] == [
+        Kind.PURSE,
+        Kind.TRANSIT_ACCOUNT,
+    ]
+
+
+@pytest.mark.parametrize("issuer", [b"\x09\x99\x01", b"\x09\x99\x01\xff", b""])
+@pytest.mark.parametrize("number", ["999010000000000123", "", "99901000000000012A4"])
+def test_what_is_no_purse_has_no_number(issuer: bytes, number: str) -> None:
+    for made in (lambda: purse_number(issuer, "9" * 19), lambda: purse_number(bytes(4), number)):
+        with pytest.raises(QueryError):
+            made()
 
 
 def test_letters_of_either_case_are_one_number(edition: Path) -> None:
@@ -285,107 +298,9 @@ def test_contents_that_cannot_be(
         BlockList(folder)
 
 
-@pytest.mark.parametrize("many", [0, 1, 256, 257, 65_536, 65_537])
-def test_packed_keys_hold_exactly_what_went_in(tmp_path: Path, many: int) -> None:
-    chance = random.Random(many)
-    keys = sorted({chance.randbytes(KEY_BYTES) for _ in range(many)})
-    path = tmp_path / "packed"
-    with path.open("wb") as stream:
-        write_keys(stream, keys, len(keys))
-    data = b"head" + path.read_bytes()
-    assert len(data) == 4 + length_for(len(keys))
-    packed = PackedKeys(lambda at, size: data[at : at + size], 4, len(keys))
-    assert list(packed) == keys
-    assert all(key in packed for key in keys[:: max(1, many // 500)])
-    assert not any(chance.randbytes(KEY_BYTES) in packed for _ in range(200))
-
-
-@pytest.mark.parametrize("top", [0, 0x7F, 0xFF])
-@pytest.mark.parametrize("held", [False, True])
-def test_entries_far_from_where_digests_would_lie_are_found(tmp_path: Path, top: int, held: bool) -> None:
-    chance = random.Random(top)
-    keys = sorted({bytes([top]) + chance.randbytes(KEY_BYTES - 1) for _ in range(250)})
-    path = tmp_path / "packed"
-    with path.open("wb") as stream:
-        write_keys(stream, keys, len(keys))
-    data = path.read_bytes()
-    packed = PackedKeys(lambda at, size: data[at : at + size], 0, len(keys))
-    if held:
-        packed.hold()
-        data = b""
-    assert all(key in packed for key in keys)
-    others = [bytes([chance.choice([top, top, 3])]) + chance.randbytes(KEY_BYTES - 1) for _ in range(300)]
-    assert not any(key in packed for key in others)
-    assert list(packed) == keys
-
-
-@pytest.mark.parametrize("ends", [[2], [0]])
-def test_an_index_of_another_count_is_refused(ends: list[int]) -> None:
-    data = b"a" * KEY_BYTES + struct.pack("<I", *ends)
-    with pytest.raises(BlockListError):
-        PackedKeys(lambda at, size: data[at : at + size], 0, 1)
-
-
-def test_an_index_that_falls_is_refused() -> None:
-    ends = [300, 0] + [300] * 254
-    data = b"a" * 7 * 300 + struct.pack("<256I", *ends)
-    with pytest.raises(BlockListError):
-        PackedKeys(lambda at, size: data[at : at + size], 0, 300)
-
-
-HEAD = Head(Content.DELTA, AT + 1, AT, AT, bytes(16), 3, 4)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        replace(HEAD, edition=AT),
-        replace(HEAD, entries=MAX_CHANGES),
-        replace(HEAD, content=Content.FILTER),
-        replace(HEAD, content=Content.EXACT, edition=AT),
-        replace(HEAD, content=Content.EXACT, edition=AT, removed=0, entries=MAX_ENTRIES + 1),
-        replace(HEAD, as_of=2**60),
-    ],
-)
-def test_a_head_with_numbers_that_cannot_be(wrong: Head) -> None:
-    assert Head.from_bytes(HEAD.to_bytes(), "delta") == HEAD
-    with pytest.raises(BlockListError):
-        Head.from_bytes(wrong.to_bytes(), "delta")
-
-
-@pytest.mark.parametrize("at", [0, 4, 5, 6, 7])
-def test_another_format_is_refused(at: int) -> None:
-    data = bytearray(HEAD.to_bytes())
-    data[at] ^= 0x80
-    with pytest.raises(BlockListError):
-        Head.from_bytes(bytes(data), "delta")
-
-
 def test_a_file_of_another_content_is_refused(edition: Path) -> None:
     with (edition / FILTER).open("rb") as stream, pytest.raises(BlockListError):
         check(stream, Content.EXACT, FILTER)
-
-
-def test_a_hit_across_two_entries_is_none(tmp_path: Path) -> None:
-    """The bytes stand in the file, but as the end of one entry and the beginning of the next."""
-    keys = [b"\0" * 4 + b"AAAA", b"\1" * 4 + b"BBBB", b"\2" * 8]
-    path = tmp_path / "packed"
-    with path.open("wb") as stream:
-        write_keys(stream, keys, 3)
-    data = path.read_bytes()
-    packed = PackedKeys(lambda at, size: data[at : at + size], 0, 3)
-    assert lead_for(3) == 0
-    assert b"AAAA" + b"\1" * 4 not in packed
-    assert all(key in packed for key in keys)
-
-
-def test_a_key_set_is_a_sorted_set() -> None:
-    keys = [random.Random(at).randbytes(KEY_BYTES) for at in range(300)]
-    found = KeySet()
-    for key in keys + keys[:30]:
-        found.add(key)
-    assert found.settle() == len(keys)
-    assert list(found) == sorted(keys)
 
 
 def test_a_list_cut_short_in_use_is_noticed(folder: Path) -> None:
@@ -413,52 +328,3 @@ def test_a_listing_names_the_wrong_line_only(tmp_path: Path) -> None:
         with pytest.raises(QueryError, match=r"blocked\.csv:2:") as caught:
             list(read_listing(path))
         assert wrong not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("profile", "verdict", "age_s", "online", "action"),
-    [
-        ("kiosk", Verdict.CLEAR, 0, False, Action.ACCEPT),
-        ("kiosk", Verdict.CLEAR, DAY_S + 1, True, Action.ASK),
-        ("kiosk", Verdict.CLEAR, DAY_S + 1, False, Action.REFUSE),
-        ("kiosk", Verdict.CLEAR, -301, False, Action.REFUSE),
-        ("kiosk", Verdict.SUSPECTED, 0, True, Action.ASK),
-        ("kiosk", Verdict.SUSPECTED, 0, False, Action.REFUSE),
-        ("counter", Verdict.SUSPECTED, 0, False, Action.CLERK),
-        ("counter", Verdict.CLEAR, 9 * DAY_S, False, Action.CLERK),
-        ("transit", Verdict.CLEAR, 9 * DAY_S, True, Action.ACCEPT),
-        ("transit", Verdict.SUSPECTED, 9 * DAY_S, True, Action.REFUSE),
-    ],
-)
-def test_the_shipped_policy(profile: str, verdict: Verdict, age_s: int, online: bool, action: Action) -> None:
-    decision = policies()[profile].decide(verdict, age_s, online=online)
-    assert decision.action is action
-    assert all(text.zh and text.en for text in decision.texts)
-
-
-@pytest.mark.parametrize("profile", ["kiosk", "counter", "transit"])
-def test_a_blocked_card_is_refused_at_any_age(profile: str) -> None:
-    policy = policies()[profile]
-    for age_s in (-DAY_S, 0, policy.due_after_s + 1, policy.too_old_after_s + 1):
-        assert all(
-            policy.decide(Verdict.BLOCKED, age_s, online=online).action is Action.REFUSE for online in (True, False)
-        )
-    assert policy.freshness(policy.due_after_s) is Freshness.FRESH
-    assert policy.freshness(policy.due_after_s + 1) is Freshness.DUE
-    assert policy.freshness(policy.too_old_after_s) is Freshness.DUE
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["due_after = 0", "too_old_after = 5", "can_ask = 1", 'suspected = "ask"', 'too_old = "no"', "more = 1", "x"],
-)
-def test_a_wrong_policy_is_refused(tmp_path: Path, line: str) -> None:
-    good = {"due_after": "10", "too_old_after": "20", "can_ask": "true", "suspected": '"refuse"', "too_old": '"clerk"'}
-    path = tmp_path / "policy.toml"
-    path.write_text("[kiosk]\n" + "\n".join(f"{key} = {value}" for key, value in good.items()), encoding="utf-8")
-    assert set(policies(path)) == {"kiosk"}
-    key, _, value = line.partition(" = ")
-    good[key] = value
-    path.write_text("[kiosk]\n" + "\n".join(f"{key} = {value}" for key, value in good.items()), encoding="utf-8")
-    with pytest.raises(BlockListError):
-        policies(path)

@@ -15,7 +15,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import create_engine, text
 
-from apps_catalog.block_list import Kind
+from apps_catalog.block_list import Kind, purse_number, transit_account_number
 from apps_catalog.distribution import shelf
 from hsm.sealed_store import write_atomically
 from issuance.cards.machine import CardState
@@ -27,11 +27,13 @@ from issuance.publication.tasks import publish_due
 from issuance.rules import load_rules
 from issuance.supervision.alerts import evaluate_alerts
 from issuance.tasks import running
+from issuance.transit_codes.service import card_account
 from tests.issuance.conftest import Store, both_engines, ok
 from tests.issuance.publication.conftest import Press
 
 ECARD_STATES = ("active", "suspended", "authorised", "locked", "cancelled")
 TODAY = date(2026, 11, 22)
+ISSUER = "09990100FFFFFFFF"
 CARD = (
     "INSERT INTO cards (card_number, application_id, person_id, reset_information, identification_code, region,"
     " generation, key_version, state, issue_date, expiry_date, version, state_since, state_by, created_at,"
@@ -42,21 +44,34 @@ ECARD = (
     "INSERT INTO ecards (ecard_no, card_number, person_id, level, state, password_epoch, wrong_at, created_at,"
     " updated_at) VALUES (:ecard_no, :n, :n, 1, :ecard, 0, '[]', '2026-01-01', '2026-01-01')"
 )
+PURSE = (
+    "INSERT INTO card_purses (identification_code, card_number, region, issuer, serial, told_at, told_by)"
+    " VALUES (:chip, :n, :region, :issuer, :serial, '2026-01-01', 'x')"
+)
+LINK = (
+    "INSERT INTO ecard_links (sign_no, sign_seq, ecard_no, client_id, public_key, state, signed_at)"
+    " VALUES (:chip, :n, :ecard_no, 'x', '', 'unlinked', '2026-01-01')"
+)
 
 
 @both_engines
 async def test_a_lost_card_is_blocked_and_a_found_one_leaves(press: Press) -> None:
     card = await press.card()
     number, chip, ecard = card["card_number"], card["identification_code"], card["ecard_no"]
+    purse = {"identification_code": chip, "issuer": ISSUER, "serial": "0999010000000000" + "1234"}
+    ok(await press.centre.as_("terminal").put(f"/v1/cards/{number}/purse", json=purse))
+    purse_no = purse_number(bytes.fromhex(ISSUER), purse["serial"][1:])
     assert (await press.good()).edition == edition.Edition(int(press.centre.clock().timestamp()), 0, is_full=True)
     assert (press.look(Kind.CARD, chip), press.look(Kind.ECARD, ecard)) == ("clear", "clear")
     await press.act(number, "loss", kind="temporary", reason="holder")
     assert (made := (await press.good()).edition)
-    assert (made.entries, made.is_full) == (2, False)
+    assert (made.entries, made.is_full) == (3, False)
     assert (press.look(Kind.CARD, chip), press.look(Kind.ECARD, ecard)) == ("blocked", "blocked")
+    assert press.look(Kind.PURSE, purse_no) == "blocked"
     await press.act(number, "release", reason="holder")
     await press.good()
     assert (press.look(Kind.CARD, chip), press.look(Kind.ECARD, ecard)) == ("clear", "clear")
+    assert press.look(Kind.PURSE, purse_no) == "clear"
     old_chip = "110000D156000005000000B2FFFFFFFF"
     press.centre.store.sql(
         "INSERT INTO retired_chips SELECT reset_information, card_number, :chip, application_id, created_at FROM cards",
@@ -76,17 +91,19 @@ def test_the_query_blocks_what_the_centre_refuses(store: Store) -> None:
     pairs = itertools.product(CardState, ECARD_STATES, ("110000", "130000"))
     for n, (card, ecard, region) in enumerate(pairs):
         row = {"n": f"{n:04}", "card": card.value, "ecard": ecard, "region": region}
+        row |= {"issuer": ISSUER, "serial": f"{n:020}"}
         rows.append(row | {"chip": f"{n:032X}", "ecard_no": f"{n:032x}"})
         if card in BLOCKED_STATES:
-            expected.add((Kind.CARD, f"{n:032X}"))
+            expected |= {(Kind.CARD, f"{n:032X}"), (Kind.PURSE, purse_number(bytes.fromhex(ISSUER), f"{n:019}"))}
         if judge(ecard, card, lambda region=region: rules.pack(region).on(TODAY)):
             expected.add((Kind.ECARD, f"{n:032x}"))
+            expected.add((Kind.TRANSIT_ACCOUNT, transit_account_number("99010001", card_account(f"{n:032x}"))))
     engine = create_engine(store.url.replace("+aiosqlite", ""))
     with engine.begin() as connection:
-        for statement in (CARD, ECARD):
+        for statement in (CARD, ECARD, PURSE, LINK):
             connection.execute(text(statement), rows)
     engine.dispose()
-    with reading(store.url, rules, TODAY) as cards:
+    with reading(store.url, rules, TODAY, "99010001") as cards:
         assert set(cards) == expected
         assert (cards.are_more_than(3), cards.are_more_than(1000)) == (True, False)
 
