@@ -74,6 +74,20 @@ class ReconciliationService:
             difference=wanting,
         )
 
+    async def gaps(self, client_id: str) -> dict[str, tuple[int, int]]:
+        """By journal of this terminal, first and last of as many sequences as are not here, behind its head."""
+        client = await ClientRepository(self._unit.session).get(client_id)
+        rows = await self._rows.journals_of(client_id)
+        if client is None or not rows:
+            return {}
+        successors = _successors(client, [row for row, _ in rows], await self._rows.followers(client_id))
+        found = {}
+        for row, count in rows:
+            account = _account(row, count, [], successors[row.id])
+            if wanting := account.missing + account.outstanding:
+                found[row.id] = (row.head_sequence + 1, row.head_sequence + wanting)
+        return found
+
 
 def _view(
     client: ClientRow, journals: list[TerminalJournalRow], everything: list[TerminalJournalRow], refused: int

@@ -75,5 +75,16 @@ class TransitIssuer:
         raise _missing(f"no active {ISSUER_KEY} key is that of the certificate")
 
 
+def issuer_of(path: Path | None) -> str:
+    """Eight digits of the issuer that this certificate is of; empty without one that can be read."""
+    if path is None:
+        return ""
+    try:
+        return IssuerCertificate.parse(path.read_bytes()).issuer
+    except (OSError, TransitCodeError) as error:
+        log.error("transit_certificate_unreadable", file=path.name, error=type(error).__name__)
+        return ""
+
+
 def _missing(detail: str) -> ProblemError:
     return ProblemError("TRANSIT_ISSUER_MISSING", detail)

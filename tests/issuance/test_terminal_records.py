@@ -147,7 +147,7 @@ async def test_late_early_and_overlapping_batches(terminal: Terminal) -> None:
 async def test_what_cannot_be_used_does_not_block_the_rest(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.write(purchase(1), purchase(1), ALARM)
     assert [one["failure"] for one in (await terminal.send())["refused"]] == ["CONFLICT"]
-    named = _body("device_alarm", {"Zhang San": 1} | ALARM.model_dump())
+    named = _body("purchase", {"Zhang San": 1} | purchase(9).model_dump())
     bad = _sealed(terminal, ['{"kind":"parking"}', "not json", _body("parking", {}), named])
     answer = await terminal.post(bad)
     assert [(one["sequence"], one["failure"]) for one in ok(answer)["refused"]] == [
@@ -156,7 +156,7 @@ async def test_what_cannot_be_used_does_not_block_the_rest(terminal: Terminal, m
     assert ok(await terminal.post(bad))["refused"] == ok(answer)["refused"]
     report = await terminal.report()
     assert (report["difference"], len(report["refused"])) == (5, 5)
-    assert {"no kind parking", "device_alarm: payload"} < {one["detail"] for one in report["refused"]}, "no names"
+    assert {"no kind parking", "purchase: payload"} < {one["detail"] for one in report["refused"]}, "no names"
     monkeypatch.setattr("issuance.terminals.repository.MOST_REFUSED", 2)
     report = await terminal.report()
     assert (report["difference"], len(report["refused"])) == (5, 2)
@@ -178,6 +178,12 @@ async def test_a_journal_begun_anew_doubles_nothing(terminal: Terminal) -> None:
     assert (report["difference"], report["repeated"]) == (0, 2)
     assert report["takings"][0]["count"] == 2
     assert {journal["reason"] for journal in report["journals"]} == {None, "JOURNAL_FORKED"}
+    told = RecordBody.from_text(kept.records[0].body)
+    later = told.model_copy(update={"at": told.at + timedelta(hours=1), "boot": "d4" * 16})  # its journal was lost
+    other = told.model_copy(update={"payload": purchase(2, 999).model_dump()})
+    answer = ok(await terminal.post(_sealed(terminal, [later.to_text(), other.to_text()])))
+    assert [(one["sequence"], one["failure"]) for one in answer["refused"]] == [(2, "CONFLICT")]
+    assert (await terminal.report())["takings"] == report["takings"]
 
 
 async def test_what_a_damaged_journal_could_not_take_along_is_missing(terminal: Terminal) -> None:
