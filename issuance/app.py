@@ -54,6 +54,7 @@ from issuance.examples import restore_nulls
 from issuance.hsm_route import endpoints as hsm_route
 from issuance.hsm_route.service import MAX_USES_A_MINUTE
 from issuance.identity.adapters import IdentityCheck, identity_check
+from issuance.journeys import endpoints as journeys
 from issuance.login import channel_endpoints as login_channels
 from issuance.login import denial_endpoints as login_denials
 from issuance.login import endpoints as login_protocol
@@ -86,6 +87,8 @@ from issuance.recognition import endpoints as recognition
 from issuance.recognition.platforms import code_platforms
 from issuance.rules import load_rules
 from issuance.sealing import Sealer, ensure_seal_keys
+from issuance.self_service import endpoints as self_service
+from issuance.self_service.holders import MOST_OF_A_KIOSK
 from issuance.services import Services
 from issuance.sessions import endpoints as sessions
 from issuance.sessions.runner import RunnerCache
@@ -136,6 +139,8 @@ _DOMAINS = (
     hsm_route,
     terminals,
     fleet,
+    journeys,
+    self_service,
     photos,
     newborns,
     supervision,
@@ -247,6 +252,8 @@ def create_services(
         registrations=MinuteLimit(MOST_REGISTRATIONS_A_MINUTE),
         transactions=transaction_keys(keys),
         hsm_uses=MinuteLimit(MAX_USES_A_MINUTE),
+        kiosk_visits=MinuteLimit(MOST_OF_A_KIOSK),
+        kiosk_persons=MinuteLimit(settings.kiosk_person_minute),
         signings=MinuteLimit(MOST_A_MINUTE_OF_ONE),
         channel_signings=MinuteLimit(MOST_OF_A_CHANNEL),
         bank=bank,

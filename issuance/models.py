@@ -22,6 +22,7 @@ from issuance.consents.models import ConsentRow, ConsentUseRow
 from issuance.ecards.models import EcardRow, FamilyRow, LinkRow
 from issuance.hsm_route.models import DebitOrderRow
 from issuance.idempotency import KeptAnswerRow
+from issuance.journeys.models import CardPurseRow, TransitDayRow, TransitRefusalRow, TransitRideRow, TransitTapRow
 from issuance.login.ministry_models import LoginChannelRow, UpstreamAnswerRow, UpstreamCodeRow, UpstreamKeysRow
 from issuance.login.models import (
     CodeRow,
@@ -82,6 +83,7 @@ __all__ = [
     "BusPartnerRow",
     "CardEventRow",
     "CardNumberRow",
+    "CardPurseRow",
     "CardRow",
     "CardSessionRow",
     "CardUseRow",
@@ -158,6 +160,10 @@ __all__ = [
     "TerminalRow",
     "TerminalStateRow",
     "TransferRow",
+    "TransitDayRow",
+    "TransitRefusalRow",
+    "TransitRideRow",
+    "TransitTapRow",
     "UpstreamAnswerRow",
     "UpstreamCodeRow",
     "UpstreamKeysRow",

@@ -65,6 +65,8 @@ class Services:
     registrations: MinuteLimit
     transactions: TransactionKeys
     hsm_uses: MinuteLimit
+    kiosk_visits: MinuteLimit
+    kiosk_persons: MinuteLimit
     signings: MinuteLimit
     channel_signings: MinuteLimit
     bank: BankLink | None

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     with the client key file `code_platforms_key_path` within `code_platforms_timeout_s`.
     `transit_certificate_path`: issuer certificate that transit authorisations are given under (docs/transit-code.md);
     `transit_platform`: 发码平台编号 in them, 4 bytes in hex; `transit_anchors_path`: roots of transit codes of gates.
+    `transit_issuers`: first eight digits of the issuers whose purses' keys are here; none: those of all purses.
     `publication_path`: repository that terminals fetch from (docs/publication.md), shared by all replicas; every
     `publication_delta_s` seconds what changed is published, every `publication_full_h` hours a whole block list.
     `login_issuer`: address under which relying parties and browsers reach this service; https, or http on this machine.
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     `login_national_url`: bus of the national platform, which people may log in with (docs/login-ministry.md), as the
     channel `login_national_channel` and `login_national_access` under `login_national_name`, within
     `login_national_timeout_s`; `login_national_page` is where browsers are handed over to, if they are.
+    `kiosk_person_minute`: questions a minute about one person at kiosks.
+    `kiosk_login_party`: relying party under which people are known at kiosks by their phone; `ecard_sign_up_url`: where
+    a kiosk sends phones that have no electronic card yet.
     `centre_id` is the audience that every caller's assertions must name (`audience` in its key file).
     """
 
@@ -93,6 +97,7 @@ class Settings(BaseSettings):
     code_platforms_timeout_s: float = Field(default=2.0, gt=0, le=30)
     transit_certificate_path: Path | None = None
     transit_anchors_path: Path | None = None
+    transit_issuers: tuple[str, ...] = ()
     publication_path: Path | None = None
     publication_delta_s: int = Field(default=300, ge=1)
     publication_full_h: int = Field(default=24, ge=1)
@@ -111,4 +116,7 @@ class Settings(BaseSettings):
     login_client_minute: int = Field(default=6000, ge=1)
     login_card_anchors: Path | None = None
     login_card_revocations: Path | None = None
+    kiosk_person_minute: int = Field(default=10, ge=1)
+    kiosk_login_party: str = Field(default="kiosk", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    ecard_sign_up_url: str | None = Field(default=None, pattern=r"^https?://[!-~]{1,500}$")
     transit_platform: str = Field(default="00000000", pattern="^[0-9A-Fa-f]{8}$")

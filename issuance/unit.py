@@ -27,6 +27,7 @@ from issuance.problems import ProblemError
 from issuance.rules import Rules
 from issuance.scope import EVERYWHERE
 from issuance.services import Services
+from issuance.terminals.fleet_repository import is_kiosk
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 SYSTEM = "onecard-system"
@@ -211,10 +212,13 @@ async def system_unit(services: Services) -> AsyncIterator[Unit]:
         callback()
 
 
-def unit_for(*roles: Role, is_recorded: bool = False) -> Callable[[Request], AsyncIterator[Unit]]:
+def unit_for(
+    *roles: Role, is_recorded: bool = False, is_attended: bool = False
+) -> Callable[[Request], AsyncIterator[Unit]]:
     """Dependency: authenticate, demand one of `roles`, open the unit of work.
 
-    `is_recorded`: reading leaves an audit entry too, so the transaction of a GET is a writing one.
+    `is_recorded`: reading leaves an audit entry too, so the transaction of a GET is a writing one. `is_attended`: not
+    for kiosks, where nobody answers for what is asked; they ask by evidence (`issuance.self_service`).
     """
 
     async def dependency(request: Request) -> AsyncIterator[Unit]:
@@ -222,9 +226,24 @@ def unit_for(*roles: Role, is_recorded: bool = False) -> Callable[[Request], Asy
         caller = await authenticate(request, services)
         is_reading = request.method in SAFE_METHODS and not is_recorded
         async with open_unit(services, caller, act_of(request), *roles, is_reading=is_reading) as unit:
+            if is_attended:
+                await demand_staff(unit)
             yield unit
 
     return dependency
+
+
+async def demand_staff(unit: Unit) -> None:
+    """Raises CLIENT_FORBIDDEN for a kiosk."""
+    if Role.TERMINAL in unit.caller.roles and await is_kiosk(unit.session, unit.caller.client_id):
+        raise ProblemError("CLIENT_FORBIDDEN", "a kiosk asks by evidence, see /v1/self-service")
+
+
+async def _attended(request: Request) -> Desk:
+    desk = await desk_of(request, (Role.OPERATOR, Role.TERMINAL))
+    async with desk.unit(is_reading=True) as unit:
+        await demand_staff(unit)
+    return desk
 
 
 OperatorUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR), scope="function")]
@@ -233,9 +252,16 @@ CounterUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL), sc
 RecordedCounterUnit = Annotated[
     Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL, is_recorded=True), scope="function")
 ]
+AttendedUnit = Annotated[Unit, Depends(unit_for(Role.OPERATOR, Role.TERMINAL, is_attended=True), scope="function")]
+RecordedAttendedUnit = Annotated[
+    Unit,
+    Depends(unit_for(Role.OPERATOR, Role.TERMINAL, is_recorded=True, is_attended=True), scope="function"),
+]
 OperatorDesk = Annotated[Desk, Depends(desk_for(Role.OPERATOR))]
 CounterDesk = Annotated[Desk, Depends(desk_for(Role.OPERATOR, Role.TERMINAL))]
+AttendedDesk = Annotated[Desk, Depends(_attended)]
 TerminalUnit = Annotated[Unit, Depends(unit_for(Role.TERMINAL), scope="function")]
+AttendedTerminalUnit = Annotated[Unit, Depends(unit_for(Role.TERMINAL, is_attended=True), scope="function")]
 BankUnit = Annotated[Unit, Depends(unit_for(Role.BANK), scope="function")]
 VerifierDesk = Annotated[Desk, Depends(desk_for(Role.VERIFIER))]
 VerifierUnit = Annotated[Unit, Depends(unit_for(Role.VERIFIER), scope="function")]

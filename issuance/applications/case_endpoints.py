@@ -13,14 +13,14 @@ from issuance.clients.schemas import Region
 from issuance.idempotency import RequiredKey, once
 from issuance.identity.service import check_again, record_answer
 from issuance.paging import Page, PageQuery
-from issuance.unit import CounterDesk, CounterUnit
+from issuance.unit import AttendedDesk, AttendedUnit
 
 router = APIRouter(prefix="/v1/applications", tags=["applications"])
 
 
 @router.get("/stuck", summary="List the cases that wait for a person, the nearest deadline first")
 async def stuck(
-    unit: CounterUnit,
+    unit: AttendedUnit,
     page: PageQuery,
     region: Annotated[Region | None, Query(description="Issuing region")] = None,
     owner: Annotated[str | None, Query(max_length=64, pattern=r"^[!-~]+$", description="Whose cases")] = None,
@@ -30,7 +30,7 @@ async def stuck(
 
 @router.post("/{application_id}/next-action", summary="Do what a stuck case needs, by default what helps mostly")
 async def next_action(
-    application_id: ApplicationId, order: NextActionOrder, key: RequiredKey, desk: CounterDesk, response: Response
+    application_id: ApplicationId, order: NextActionOrder, key: RequiredKey, desk: AttendedDesk, response: Response
 ) -> ApplicationView:
     answer = None
     if order.action in (None, NextAction.ASK_REGISTER):  # asked of those that wait for the register, and no other

@@ -19,7 +19,8 @@ class ApplicationRow(AcceptedElsewhere, Base):
     """`reset_information`, `card_number` and the dates are set together when blank and number are reserved.
 
     `accepted_region` is where the application was handed in, null for the issuing region itself; `office` is the path
-    of the office that took it in, `receipt_number` (受理号) what the applicant holds. `sealed_parties` holds guardian,
+    of the office that took it in, `kiosk` the terminal without staff that makes its card, where another one took it in;
+    `receipt_number` (受理号) is what the applicant holds. `sealed_parties` holds guardian,
     agent and postal address. `ended_at` is when it reached a final state. `case_*` tell who is to finish the step that
     was begun and is not done, until when, and, once it is stuck, the FailureCode why.
     """
@@ -98,6 +99,7 @@ class ApplicationRow(AcceptedElsewhere, Base):
     case_owner: Mapped[str | None] = mapped_column(String(64))
     case_deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(ForeignKey("clients.id"))
+    kiosk: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -11,6 +11,7 @@ from issuance.applications.payments import Payments
 from issuance.applications.schemas import ApplicationKind, ApplicationRequest, ApplicationState, ApplicationView
 from issuance.applications.service import ApplicationService
 from issuance.bank.accounts import Accounts
+from issuance.cards.guards import Objection
 from issuance.cards.history import History
 from issuance.cards.life_cycle import LifeCycle, subject_of
 from issuance.cards.machine import CardState
@@ -91,7 +92,7 @@ class CardCommands:
         row = await self._cycle.card(number)
         await self._cycle.check_version(row, order.version)
         await self._demand_successible(row, cause, keeps_number=keeps_number)
-        fee_fen = self._fee(row, cause)
+        fee_fen = self.fee_fen(row, cause)
         await self._cards.add_succession(
             SuccessionRow(
                 application_id=application.id,
@@ -132,32 +133,27 @@ class CardCommands:
         return await applications.apply(request, known, kind=kind, replaces=row.card_number)
 
     async def _demand_successible(self, row: CardRow, cause: str, *, keeps_number: bool) -> None:
+        objection = self.succession_objection(row, cause, keeps_number=keeps_number)
+        if objection is not None:
+            raise await self._cycle.refuse_state(row, *objection.with_rule())
+
+    def succession_objection(self, row: CardRow, cause: str, *, keeps_number: bool = False) -> Objection | None:
+        """Why no card may take this one's place; None when one may."""
         rules, today = self._unit.rules(row.region), china_date(self._unit.now)
         if row.state == CardState.CANCELLED:
-            raise await self._cycle.refuse_state(row, "已注销的卡不能补换", "a cancelled card is not replaced")
+            return Objection("", "已注销的卡不能补换", "a cancelled card is not replaced")
         if cause == "lost" and row.state != CardState.LOST:
-            raise await self._cycle.refuse_state(
-                row, "遗失补卡须先正式挂失", "a lost card is reported lost formally first"
-            )
+            return Objection("", "遗失补卡须先正式挂失", "a lost card is reported lost formally first")
         if cause != "lost" and row.state in (CardState.LOST, CardState.TEMPORARILY_LOST):
-            raise await self._cycle.refuse_state(
-                row, "挂失的卡按遗失补卡办理", "a card reported lost is replaced as lost"
-            )
+            return Objection("", "挂失的卡按遗失补卡办理", "a card reported lost is replaced as lost")
         if keeps_number and not rules.reissue_keeps_number:
-            raise await self._cycle.refuse_state(
-                row,
-                "本地区不能同号换卡（规则 reissue_keeps_number）",
-                "the number is not kept here (rule reissue_keeps_number)",
-            )
+            return Objection("reissue_keeps_number", "本地区不能同号换卡", "the number is not kept here")
         opens = row.expiry_date - timedelta(days=rules.renewal_window_days)
         if cause == "renewal" and today < opens:
-            raise await self._cycle.refuse_state(
-                row,
-                f"{opens} 起才能到期换卡（规则 renewal_window_days）",
-                f"renewal opens on {opens} (rule renewal_window_days)",
-            )
+            return Objection("renewal_window_days", f"{opens} 起才能到期换卡", f"renewal opens on {opens}")
+        return None
 
-    def _fee(self, row: CardRow, cause: str) -> int:
+    def fee_fen(self, row: CardRow, cause: str) -> int:
         """Of the region; a card of bad quality is replaced for nothing."""
         fees = self._unit.rules(row.region).fees_fen
         by_cause = {"lost": fees.replacement_lost, "damaged": fees.replacement_damaged, "renewal": fees.renewal}

@@ -34,7 +34,7 @@ from issuance.idempotency import RequiredKey, once
 from issuance.input_rules import field_error
 from issuance.paging import Page, PageQuery
 from issuance.problems import bad_input
-from issuance.unit import CounterUnit, OperatorUnit, RecordedCounterUnit, Unit
+from issuance.unit import AttendedUnit, OperatorUnit, RecordedAttendedUnit, Unit
 
 router = APIRouter(tags=["cards"])
 
@@ -54,7 +54,7 @@ CARD, FOUND = "/v1/cards/{card_number}", "/v1/found-cards"
 
 @router.get("/v1/cards", summary="List the cards of the regions served, by card number")
 async def find(
-    unit: RecordedCounterUnit,
+    unit: RecordedAttendedUnit,
     page: PageQuery,
     state: Annotated[
         list[CardState] | None, Query(max_length=6, description="卡应用状态; several may be given")
@@ -66,14 +66,14 @@ async def find(
 
 
 @router.get(CARD, summary="Show a card, its holder masked; the ETag is its version")
-async def view(card_number: Number, unit: RecordedCounterUnit, response: Response) -> CardView:
+async def view(card_number: Number, unit: RecordedAttendedUnit, response: Response) -> CardView:
     card = await CardService(unit).view(card_number)
     response.headers["ETag"] = f'"{card.version}"'
     return card
 
 
 @router.get(f"{CARD}/history", summary="What happened to a card, newest first")
-async def history(card_number: Number, unit: RecordedCounterUnit, page: PageQuery) -> Page[CardEvent]:
+async def history(card_number: Number, unit: RecordedAttendedUnit, page: PageQuery) -> Page[CardEvent]:
     return await CardService(unit).history(card_number, page)
 
 
@@ -139,17 +139,17 @@ Call = Annotated[CardCall, Depends()]
 
 
 @router.post(f"{CARD}/enable", summary="Enable the social security side (启用): 封存 to 正常")
-async def enable(order: CardOrder, call: Call, unit: CounterUnit) -> CardResult:
+async def enable(order: CardOrder, call: Call, unit: AttendedUnit) -> CardResult:
     return await call.act(unit, "enable", order)
 
 
 @router.post(f"{CARD}/loss", summary="Report a loss (挂失), temporary or formal; account and electronic card follow")
-async def lose(order: LossOrder, call: Call, unit: CounterUnit) -> CardResult:
+async def lose(order: LossOrder, call: Call, unit: AttendedUnit) -> CardResult:
     return await call.run(unit, "loss", order, CardCommands.lose)
 
 
 @router.post(f"{CARD}/release", summary="Release a loss (解挂), as far as the region's rules allow")
-async def release(order: CardOrder, call: Call, unit: CounterUnit) -> CardResult:
+async def release(order: CardOrder, call: Call, unit: AttendedUnit) -> CardResult:
     return await call.run(unit, "release", order, CardCommands.release)
 
 
@@ -164,7 +164,7 @@ async def unlock(order: CardOrder, call: Call, unit: OperatorUnit) -> CardResult
 
 
 @router.post(f"{CARD}/cancel", summary="Cancel a card for good (注销); the account is closed")
-async def cancel(order: CardOrder, call: Call, unit: CounterUnit) -> CardResult:
+async def cancel(order: CardOrder, call: Call, unit: AttendedUnit) -> CardResult:
     return await call.act(unit, "cancel", order)
 
 
@@ -174,24 +174,24 @@ async def end_holder(order: HolderEnd, call: Call, unit: OperatorUnit) -> CardRe
 
 
 @router.post(f"{CARD}/holder", summary="Change the holder's data (信息变更); the chip follows at its next visit")
-async def change_holder(order: HolderChange, call: Call, unit: CounterUnit) -> CardResult:
+async def change_holder(order: HolderChange, call: Call, unit: AttendedUnit) -> CardResult:
     return await call.run(unit, "holder", order, CardCommands.change_holder)
 
 
 @router.post(f"{CARD}/account", summary="Ask the bank for an account (金融账户) for this card")
-async def open_account(order: CardOrder, call: Call, unit: CounterUnit) -> CardResult:
+async def open_account(order: CardOrder, call: Call, unit: AttendedUnit) -> CardResult:
     return await call.run(unit, "account", order, CardCommands.open_account)
 
 
 @router.post(
     f"{CARD}/replacements", status_code=status.HTTP_201_CREATED, summary="Replace a lost, damaged or bad card (补换卡)"
 )
-async def replace(order: ReplacementOrder, call: Call, unit: CounterUnit) -> ApplicationView:
+async def replace(order: ReplacementOrder, call: Call, unit: AttendedUnit) -> ApplicationView:
     return await call.succeed(unit, "replace", order, CardCommands.replace)
 
 
 @router.post(f"{CARD}/renewals", status_code=status.HTTP_201_CREATED, summary="Renew a card about to expire (到期换卡)")
-async def renew(order: RenewalOrder, call: Call, unit: CounterUnit) -> ApplicationView:
+async def renew(order: RenewalOrder, call: Call, unit: AttendedUnit) -> ApplicationView:
     return await call.succeed(unit, "renew", order, CardCommands.renew)
 
 
@@ -201,7 +201,7 @@ async def renew(order: RenewalOrder, call: Call, unit: CounterUnit) -> Applicati
 @router.post(
     FOUND, status_code=status.HTTP_201_CREATED, summary="Register a card that was handed in; its holder is told"
 )
-async def register_found(found: FoundCard, key: RequiredKey, unit: CounterUnit, response: Response) -> FoundCardView:
+async def register_found(found: FoundCard, key: RequiredKey, unit: AttendedUnit, response: Response) -> FoundCardView:
     async def make() -> FoundCardView:
         return await FoundCards(unit).register(found)
 
@@ -210,7 +210,7 @@ async def register_found(found: FoundCard, key: RequiredKey, unit: CounterUnit, 
 
 @router.get(FOUND, summary="List found cards of the regions served")
 async def list_found(
-    unit: CounterUnit,
+    unit: AttendedUnit,
     page: PageQuery,
     state: Literal["kept", "returned", "destroyed"] | None = None,
     overdue: Annotated[bool | None, Query(description="Kept longer than they have to be")] = None,
@@ -219,14 +219,14 @@ async def list_found(
 
 
 @router.post(f"{FOUND}/{{found_id}}/hand-back", summary="The holder has fetched a found card")
-async def hand_back(found_id: FoundId, key: RequiredKey, unit: CounterUnit, response: Response) -> FoundCardView:
+async def hand_back(found_id: FoundId, key: RequiredKey, unit: AttendedUnit, response: Response) -> FoundCardView:
     return await _end_found(unit, response, found_id, "returned", key)
 
 
 @router.post(
     f"{FOUND}/{{found_id}}/destroy", summary="A found card that nobody fetches, or that is lost, was destroyed"
 )
-async def destroy(found_id: FoundId, key: RequiredKey, unit: CounterUnit, response: Response) -> FoundCardView:
+async def destroy(found_id: FoundId, key: RequiredKey, unit: AttendedUnit, response: Response) -> FoundCardView:
     return await _end_found(unit, response, found_id, "destroyed", key)
 
 

@@ -12,11 +12,17 @@ from issuance.unit import Unit
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """The rule that says no."""
+    """Why not, in words for whoever asks, and the rule that says so, "" where none does."""
 
     rule: str
     text_zh: str
     text_en: str
+
+    def with_rule(self) -> tuple[str, str]:
+        """For staff, in both languages."""
+        if not self.rule:
+            return self.text_zh, self.text_en
+        return f"{self.text_zh}（规则 {self.rule}）", f"{self.text_en} (rule {self.rule})"
 
 
 Guard = Callable[[Unit, CardRow], Awaitable[Objection | None]]

@@ -101,7 +101,7 @@ class LifeCycle:
     async def possible(self, row: CardRow) -> list[Transition]:
         """What this caller may do next on the social security side: table and guards say yes."""
         transitions = machines().possible("social", row.state, *actors_of(self._unit, row))
-        return [t for t in transitions if await self._objection(row, t) is None]
+        return [t for t in transitions if await self.objection(row, t) is None]
 
     async def refuse_state(self, row: CardRow, text_zh: str, text_en: str) -> ProblemError:
         """CARD_STATE: what was wanted, what the card is, since when, by whom, and what may be done."""
@@ -122,15 +122,12 @@ class LifeCycle:
         await self.check_version(row, version)
         if row.state not in transition.sources:
             raise await self.refuse_state(row, f"不能{transition.text_zh}", f"cannot {transition.text_en}")
-        objection = await self._objection(row, transition)
+        objection = await self.objection(row, transition)
         if objection is not None:
-            raise await self.refuse_state(
-                row,
-                f"{objection.text_zh}（规则 {objection.rule}）",
-                f"{objection.text_en} (rule {objection.rule})",
-            )
+            raise await self.refuse_state(row, *objection.with_rule())
 
-    async def _objection(self, row: CardRow, transition: Transition) -> Objection | None:
+    async def objection(self, row: CardRow, transition: Transition) -> Objection | None:
+        """The first guard that says no, whatever the card's state is."""
         for name in transition.guards:
             objection = await GUARDS[name](self._unit, row)
             if objection is not None:

@@ -45,6 +45,8 @@ STATE_NAMES = {
     CardState.TEMPORARILY_LOST: "临时挂失",
     CardState.CANCELLED: "注销",
 }
+CITIZEN_STATE_NAMES = STATE_NAMES | {CardState.SEALED: "未启用", CardState.LOCKED: "已锁定"}
+"""Without the office's terms."""
 STATE_NAMES_EN = {
     CardState.SEALED: "not enabled",
     CardState.NORMAL: "normal",

@@ -75,6 +75,12 @@ class Act(StrEnum):
     CATALOG_REVIEW = "catalog.review"
     CATALOG_RELEASE = "catalog.release"
     CATALOG_ROLLBACK = "catalog.rollback"
+    TERMINAL_READ = "terminal.read"
+    TERMINAL_LOCK = "terminal.lock"
+    TERMINAL_DIAGNOSE = "terminal.diagnose"
+    JOURNEY_READ = "journeys.read"
+    JOURNEY_EXPORT = "journeys.export"
+    JOURNEY_PURSE = "journeys.purse"
     OWN_ACCOUNT = "own.account"
 
 
@@ -119,6 +125,8 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.FOUND_KEEP,
         Act.STOCK_READ,
         Act.PRODUCTION_READ,
+        Act.TERMINAL_READ,
+        Act.TERMINAL_LOCK,
     },
     ClerkRole.STOCK_KEEPER: _EVERYONE
     | {
@@ -134,6 +142,7 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.FOUND_DESTROY,
         Act.PRODUCTION_READ,
         Act.PRODUCTION_RUN,
+        Act.TERMINAL_READ,
     },
     ClerkRole.SUPERVISOR: _EVERYONE
     | _READING
@@ -157,6 +166,12 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.CATALOG_READ,
         Act.CATALOG_RELEASE,
         Act.CATALOG_ROLLBACK,
+        Act.TERMINAL_READ,
+        Act.TERMINAL_LOCK,
+        Act.TERMINAL_DIAGNOSE,
+        Act.JOURNEY_READ,
+        Act.JOURNEY_EXPORT,
+        Act.JOURNEY_PURSE,
     },
     ClerkRole.AUDITOR: _EVERYONE
     | {
@@ -168,6 +183,9 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.OFFICE_READ,
         Act.CLERK_READ,
         Act.APPROVAL_READ,
+        Act.TERMINAL_READ,
+        Act.JOURNEY_READ,
+        Act.JOURNEY_EXPORT,
     },
     ClerkRole.ADMINISTRATOR: _EVERYONE
     | {
@@ -179,6 +197,8 @@ ACTS_OF: dict[ClerkRole, frozenset[Act]] = {
         Act.CLERK_BIND,
         Act.APPROVAL_READ,
         Act.ALERT_READ,
+        Act.TERMINAL_READ,
+        Act.TERMINAL_DIAGNOSE,
     },
     ClerkRole.CATALOG_EDITOR: _EVERYONE | {Act.CATALOG_READ, Act.CATALOG_EDIT},
     ClerkRole.CATALOG_REVIEWER: _EVERYONE | {Act.CATALOG_READ, Act.CATALOG_REVIEW},

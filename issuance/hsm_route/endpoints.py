@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, status
 
 from cardlib.hsm_wire import BasicStep, CardStep, DebitAnswer, DebitOutcome, DebitView, StepAnswer
 from issuance.hsm_route.service import NUMBERS_FROM, HsmRouteService
-from issuance.unit import RecordedCounterUnit, TerminalUnit
+from issuance.unit import AttendedTerminalUnit, RecordedCounterUnit, TerminalUnit
 
 router = APIRouter(prefix="/v1/hsm", tags=["security module"])
 _MAX_NUMBER = 0xFFFFFFFF
@@ -25,7 +25,7 @@ async def authentication(request: CardStep, unit: TerminalUnit) -> StepAnswer:
 
 
 @router.post("/pin-commands", summary="pKey for Step3 of PIN reload and unblock: the secured command")
-async def pin_command(request: CardStep, unit: TerminalUnit) -> StepAnswer:
+async def pin_command(request: CardStep, unit: AttendedTerminalUnit) -> StepAnswer:
     return await HsmRouteService(unit).pin_command(request)
 
 

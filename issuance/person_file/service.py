@@ -43,6 +43,19 @@ from issuance.unit import Unit
 _LOSSES: Final = frozenset({"lose", "lose_temporarily"})
 _OTHER_WORDS: Final = {
     ("social", "issue"): ("发卡", "issue"),
+    ("social", "replacement"): ("申请补换卡", "ask for a replacement"),
+    ("social", "renewal"): ("申请到期换卡", "ask for a renewal"),
+    ("financial", "adopt"): ("银行更新了账户状态", "the bank changed the account's state"),
+    ("financial", "reopen"): ("重新申请开户", "ask for the account again"),
+    ("chip", "change"): ("变更信息", "change the holder's data"),
+    ("chip", "rewrite"): ("把变更写进卡里", "write the changes into the card"),
+    ("chip", "pin_reset"): ("重设密码", "set a new PIN"),
+    ("chip", "pin_unblock"): ("解开被锁的密码", "unblock the PIN"),
+    ("ecard", "suspend"): ("电子社保卡停用", "suspend the electronic card"),
+    ("ecard", "restore"): ("电子社保卡恢复", "restore the electronic card"),
+    ("ecard", "cancel"): ("电子社保卡注销", "cancel the electronic card"),
+    ("ecard", "move"): ("电子社保卡转到新卡", "move the electronic card to the new card"),
+    ("ecard", "authorise"): ("同意挂失期间继续用电子社保卡", "go on with the electronic card after a loss"),
     ("found", "register"): ("拾获登记", "handed in"),
     ("found", "returned"): ("拾获卡交还", "handed back"),
     ("found", "destroyed"): ("拾获卡销毁", "destroyed"),
@@ -193,8 +206,8 @@ def losses_of(events: Sequence[CardEventRow]) -> list[FileLoss]:
 
 
 def _loss(event: CardEventRow, end: CardEventRow | None) -> FileLoss:
-    text_zh, text_en = _words(event)
-    end_zh, end_en = ("", "") if end is None else _words(end)
+    text_zh, text_en = words_of(event)
+    end_zh, end_en = ("", "") if end is None else words_of(end)
     return FileLoss(
         card_number=event.card_number,
         kind=event.act,
@@ -209,7 +222,8 @@ def _loss(event: CardEventRow, end: CardEventRow | None) -> FileLoss:
     )
 
 
-def _words(event: CardEventRow) -> tuple[str, str]:
+def words_of(event: CardEventRow) -> tuple[str, str]:
+    """What was done, in both languages."""
     table: Sequence[Transition] = (*machines().social, *machines().financial)
     if event.side in ("social", "financial"):
         table = machines().of(event.side)  # type: ignore[arg-type]  # just looked at
@@ -220,7 +234,7 @@ def _words(event: CardEventRow) -> tuple[str, str]:
 
 
 def _event(row: CardEventRow) -> FileEvent:
-    text_zh, text_en = _words(row)
+    text_zh, text_en = words_of(row)
     return FileEvent(
         card_number=row.card_number,
         side=row.side,

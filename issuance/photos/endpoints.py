@@ -17,7 +17,8 @@ from issuance.photos.face import face_finder
 from issuance.photos.schemas import Confirmation, PhotoOrder, PhotoView
 from issuance.photos.service import PhotoService
 from issuance.problems import bad_input
-from issuance.unit import CounterDesk, CounterUnit, RecordedCounterUnit
+from issuance.self_service.applicants import VisitText, demand_visit
+from issuance.unit import AttendedUnit, CounterDesk, CounterUnit, RecordedAttendedUnit
 
 router = APIRouter(prefix="/v1/photos", tags=["photos"])
 JPEG = "image/jpeg"
@@ -43,11 +44,13 @@ async def upload(
     region: Annotated[Region, Query(description="The issuing region, whose profile applies")],
     taken_on: Annotated[date, Query(description="Day the photo was taken")],
     accepted_region: Annotated[Region | None, Query(description="Where it is handed in, if elsewhere")] = None,
+    visit: VisitText = None,
 ) -> PhotoView:
     order = PhotoOrder(
         region=region, accepted_region=accepted_region, taken_on=taken_on, digest=hashlib.sha256(jpeg).hexdigest()
     )
-    async with desk.ahead():
+    async with desk.unit(is_reading=True) as unit:
+        await demand_visit(unit, visit)
         profile = desk.rules(region).photo
     report = await asyncio.to_thread(check_photo, jpeg, profile, face_finder())
     errors = [*report.errors, *check_day(taken_on, desk.today, profile)]
@@ -62,7 +65,7 @@ async def upload(
 
 
 @router.get("/{photo_id}", summary="Show what was measured of a photo")
-async def view(photo_id: HexId, unit: CounterUnit) -> PhotoView:
+async def view(photo_id: HexId, unit: AttendedUnit) -> PhotoView:
     return await PhotoService(unit).view(photo_id)
 
 
@@ -72,14 +75,21 @@ async def view(photo_id: HexId, unit: CounterUnit) -> PhotoView:
     response_class=Response,
     responses={200: {"content": {JPEG: _PICTURE | {"example": "FFD8FFE0…"}}}},
 )
-async def image(photo_id: HexId, unit: RecordedCounterUnit) -> Response:
+async def image(photo_id: HexId, unit: RecordedAttendedUnit) -> Response:
     return Response(await PhotoService(unit).jpeg(photo_id), media_type=JPEG, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/{photo_id}/confirm", summary="Say, having looked, whether the face of a photo is good")
 async def confirm(
-    photo_id: HexId, word: Confirmation, key: RequiredKey, unit: CounterUnit, response: Response
+    photo_id: HexId,
+    word: Confirmation,
+    key: RequiredKey,
+    unit: CounterUnit,
+    response: Response,
+    visit: VisitText = None,
 ) -> PhotoView:
+    await demand_visit(unit, visit, photo_id=photo_id)
+
     async def make() -> PhotoView:
         return await PhotoService(unit).confirm(photo_id, is_face_good=word.is_face_good)
 

@@ -82,13 +82,18 @@ class PhotoService:
             return "photo_other_region"
         if row.person_id not in (None, person_id):
             return "photo_other_person"
-        return "photo_unconfirmed" if _view(row).needs_confirmation else None
+        return None if is_confirmed(row) else "photo_unconfirmed"
 
     async def _row(self, photo_id: str, *, is_locking: bool = False) -> PhotoRow:
         row = await self._photos.get(photo_id, is_locking=is_locking)
         if row is None:
             raise ProblemError("NOT_FOUND", "no such photo", subject=f"photo:{photo_id}")
         return row
+
+
+def is_confirmed(row: PhotoRow) -> bool:
+    """Its geometry was checked, or a clerk has looked at it: an application may take it."""
+    return not _view(row).needs_confirmation
 
 
 def _view(row: PhotoRow) -> PhotoView:

@@ -24,6 +24,7 @@ from issuance.clock import CHINA, china_date
 from issuance.consents.ledger import enter
 from issuance.consents.models import ConsentRow
 from issuance.consents.repository import ConsentRepository
+from issuance.journeys.models import TransitRefusalRow, TransitRideRow, TransitTapRow
 from issuance.persons.models import PersonRow
 from issuance.persons.repository import person_context
 from issuance.persons.schemas import PersonData
@@ -67,6 +68,7 @@ class Retention(BaseModel):
     ended_consent: int = Field(ge=1)
     terminal_record: int = Field(ge=1)
     card_use: int = Field(ge=1)
+    journey: int = Field(ge=1)
     ended_person: int = Field(ge=1)
 
 
@@ -206,6 +208,16 @@ async def _card_uses(unit: Unit) -> int:
     return await _forgotten(unit, "terminal.forget_uses", len(due))
 
 
+async def _journeys(unit: Unit) -> int:
+    done = 0
+    for row in (TransitTapRow, TransitRideRow, TransitRefusalRow):
+        region = func.coalesce(row.region, "")
+        due = await _due(unit, select(row.journal_id, row.sequence), region, row.at, "journey")
+        await unit.session.execute(delete(row).where(tuple_(row.journal_id, row.sequence).in_(due)))
+        done += len(due)
+    return await _forgotten(unit, "terminal.forget_journeys", done)
+
+
 async def _forgotten(unit: Unit, act: str, count: int) -> int:
     """One entry for many rows."""
     if count:
@@ -264,5 +276,6 @@ STEPS: Final[Mapping[str, Callable[[Unit], Awaitable[int]]]] = {
     "ended_consent": _consents,
     "terminal_record": _terminal_records,
     "card_use": _card_uses,
+    "journey": _journeys,
     "ended_person": _persons,
 }

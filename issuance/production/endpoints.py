@@ -35,7 +35,7 @@ from issuance.production.schemas import (
 from issuance.production.service import BatchService
 from issuance.production.states import BatchState, LineState, Stage
 from issuance.stock.schemas import CardNumber
-from issuance.unit import CounterUnit, OperatorUnit, RecordedOperatorUnit
+from issuance.unit import AttendedUnit, OperatorUnit, RecordedOperatorUnit
 
 router = APIRouter(prefix="/v1/production", tags=["production"])
 BatchPath = Annotated[BatchId, Path()]
@@ -189,7 +189,7 @@ async def release(
 async def collect(
     card_number: Annotated[CardNumber, Path()],
     order: Collection,
-    unit: CounterUnit,
+    unit: AttendedUnit,
     key: RequiredKey,
     response: Response,
 ) -> Collected:

@@ -14,7 +14,6 @@ from datetime import datetime
 from issuance.clock import china_date
 
 DIGITS = 16
-RECEIPT_PATTERN = rf"^[0-9]{{{DIGITS}}}$"
 _BODY_DIGITS = DIGITS - 2
 _RANDOM = 10 ** (_BODY_DIGITS - 2)
 _GAPS = re.compile(r"[\s\-·]")

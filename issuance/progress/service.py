@@ -110,7 +110,7 @@ class ProgressService:
             repository = ProgressRepository(session)
             row = await repository.application(number)
             if row is not None:
-                return await self._progress(repository, row)
+                return await self.of_application(repository, row)
             newborn = await repository.newborn(number)
             if newborn is None:
                 raise ProblemError("PROGRESS_UNKNOWN", "gone since")
@@ -155,7 +155,8 @@ class ProgressService:
             stages=[_stage(stage, Stage.RECEIVED, received.get(stage), is_over=False) for stage in Stage],
         )
 
-    async def _progress(self, repository: ProgressRepository, row: ApplicationRow) -> Progress:
+    async def of_application(self, repository: ProgressRepository, row: ApplicationRow) -> Progress:
+        """For whoever has shown to be the applicant."""
         done = await repository.done_at(row.id)
         is_made, place = await repository.finished_at_place(row.id)
         reached = _REACHED.get(row.state)

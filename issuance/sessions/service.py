@@ -29,6 +29,7 @@ from issuance.cards.models import CardRow
 from issuance.ecards.repository import EcardRepository
 from issuance.input_rules import field_error
 from issuance.problems import ProblemError, bad_input
+from issuance.self_service.applicants import demand_in_hands
 from issuance.sessions.models import CardSessionRow, ExchangeRow
 from issuance.sessions.orders import SEED_BYTES, facts_of, personalization_order, print_order
 from issuance.sessions.repository import SessionRepository
@@ -36,7 +37,7 @@ from issuance.sessions.runner import Progress, ScriptDone, ScriptFailed, ScriptR
 from issuance.sessions.visits import VISITS, CardVisits
 from issuance.stock.repository import BlankRepository
 from issuance.stock.service import StockService
-from issuance.unit import Unit
+from issuance.unit import Unit, demand_staff
 
 _BEGIN_TRIES = 5
 _START = 0
@@ -128,6 +129,7 @@ class CardSessionService:
     # -- beginning ----------------------------------------------------------------------------------------------
 
     async def _start_initialization(self, request: SessionStart, reset: bytes) -> SessionReply:
+        await demand_staff(self._unit)
         if request.region is None:
             raise bad_input(field_error("body.region", "needed_here"))
         if request.application_id is not None:
@@ -148,6 +150,7 @@ class CardSessionService:
     async def _start_personalization(self, request: SessionStart, reset: bytes) -> SessionReply:
         if request.application_id is None:
             raise bad_input(field_error("body.application_id", "needed_here"))
+        await demand_in_hands(self._unit, request.application_id)
         row = await self._applications.row(request.application_id)
         if row.state == ApplicationState.ENABLED:
             return await self._outcome_of_issued(row, reset)

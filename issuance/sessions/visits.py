@@ -17,6 +17,7 @@ from issuance.input_rules import field_error
 from issuance.persons.repository import PersonRepository
 from issuance.persons.service import masked
 from issuance.problems import ProblemError, bad_input
+from issuance.self_service.visits import demand_for_chip
 from issuance.sessions.models import CardSessionRow
 from issuance.unit import Unit
 
@@ -34,7 +35,7 @@ class CardVisits:
         """The locked card of this chip and what is done to it; the PIN is in the order's memory alone.
 
         Raises NOT_FOUND for a chip that bears no card, CARD_STATE, CONFLICT when there is nothing to write,
-        INPUT_INVALID.
+        INPUT_INVALID, EVIDENCE_MISSING and HOLDER_MISMATCH at a kiosk.
         """
         if (request.kind == "pin_reset") != (request.pin is not None):
             raise bad_input(field_error("body.pin", "missing" if request.pin is None else "extra_forbidden"))
@@ -47,6 +48,7 @@ class CardVisits:
                 subject=f"chip:{reset_information}",
             )
         card = await self._cycle.card(found.card_number)
+        await demand_for_chip(self._unit, request.visit, card, request.kind)
         if card.state != CardState.NORMAL:
             raise await self._cycle.refuse_state(card, "这张卡现在不能办理", "nothing is done to this card now")
         order = VisitOrder(

@@ -169,12 +169,12 @@ class Centre:
         body = {"session_id": session_id, "sequence": sequence, "responses": responses}
         return await self.as_(terminal).post(f"/v1/card-sessions/{session_id}/responses", json=body)
 
-    async def run(self, reply: dict[str, Any], responses: str = "9000") -> dict[str, Any]:
+    async def run(self, reply: dict[str, Any], responses: str = "9000", terminal: str = "terminal") -> dict[str, Any]:
         """Answer every batch of a session with one status word per command; returns the outcome."""
         while reply["batch"]:
             batch = reply["batch"]
             answers = [responses] * len(batch["commands"])
-            reply = ok(await self.answer(batch["session_id"], batch["sequence"], answers))
+            reply = ok(await self.answer(batch["session_id"], batch["sequence"], answers, terminal))
         outcome: dict[str, Any] = reply["outcome"]
         return outcome
 

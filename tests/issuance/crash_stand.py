@@ -33,6 +33,7 @@ from simulators.bank import SimBank
 from simulators.fees import SimFees
 from terminal_agent.agent import Agent
 from terminal_agent.centre import HttpIssuanceClient
+from terminal_agent.kiosk.desk import KioskDesk
 from terminal_agent.relay import JobState
 from terminal_agent.schemas import CardSessionRequest
 from terminal_agent.settings import AgentSettings
@@ -106,6 +107,32 @@ async def _terminal(url: str, key_file: str, settings: dict[str, Any], applicati
         await agent.stop()
 
 
+def run_kiosk(crash_at: str, url: str, key_file: str, settings: dict[str, Any], application_id: str) -> None:
+    os.environ[crash_points.VARIABLE] = crash_at
+    asyncio.run(_kiosk(url, key_file, settings, application_id))
+
+
+async def _kiosk(url: str, key_file: str, settings: dict[str, Any], application_id: str) -> None:
+    """A kiosk without its pages: what a loss of power has left is gone on with, else one card is made; it is given."""
+    centre = HttpIssuanceClient(url, auth=ClientAuth(ClientKey.load(Path(key_file))))
+    agent = Agent(AgentSettings(**settings), InProcessReaders([]), centre)
+    await agent.start()
+    desk = KioskDesk(agent, centre, flows={})
+    maker = desk.maker
+    try:
+        await maker.resume()
+        if maker.case is not None:
+            await maker.watch(lambda _: None)
+        if not maker.has_waiting_card:
+            maker.begin(application_id)
+            await maker.watch(lambda _: None)
+        await maker.give()
+        await maker.until_taken()
+    finally:
+        await desk.stop()
+        await agent.stop()
+
+
 # -- what the test sees -----------------------------------------------------------------------------------------------
 
 
@@ -171,9 +198,11 @@ class Service:
         return found
 
 
-async def terminal(crash_at: str, *arguments: Any) -> int | None:
+async def terminal(
+    crash_at: str, *arguments: Any, run: Callable[[str, str, str, dict[str, Any], str], None] = run_terminal
+) -> int | None:
     """One run of the terminal's process; its exit code."""
-    process = CONTEXT.Process(target=run_terminal, args=(crash_at, *arguments), daemon=True)
+    process = CONTEXT.Process(target=run, args=(crash_at, *arguments), daemon=True)
     process.start()
     try:
         async with asyncio.timeout(PATIENCE_S):

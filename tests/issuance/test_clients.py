@@ -97,6 +97,7 @@ AT_THE_COUNTER = {
     "POST /v1/photos",
     "POST /v1/photos/{photo_id}/confirm",
     "POST /v1/production/cards/{card_number}/collect",
+    "PUT /v1/cards/{card_number}/purse",
 }
 WITH_A_CARD = {
     "POST /v1/card-sessions",
@@ -107,6 +108,15 @@ WITH_A_CARD = {
     "POST /v1/hsm/debits",
     "POST /v1/hsm/debits/{number}/outcome",
     "POST /v1/hsm/pin-commands",
+    "GET /v1/self-service",
+    "POST /v1/self-service/acts",
+    "POST /v1/self-service/codes",
+    "POST /v1/self-service/continuations",
+    "POST /v1/self-service/holders",
+    "POST /v1/self-service/log-ins",
+    "POST /v1/self-service/log-ins/look",
+    "POST /v1/self-service/records",
+    "POST /v1/self-service/successions",
     "POST /v1/terminals/diagnoses",
     "POST /v1/terminals/heartbeats",
     "POST /v1/terminals/records",
@@ -301,7 +311,7 @@ class HeldRequest:
     """A request whose body is held open until `release` is set."""
 
     def __init__(self, centre: Centre, path: str, token: str) -> None:
-        self.release = asyncio.Event()
+        self.is_waiting, self.release = asyncio.Event(), asyncio.Event()
         self.status = 0
         self._app = centre.app
         self._scope = {
@@ -320,6 +330,7 @@ class HeldRequest:
         await self._app(self._scope, self._receive, self._send)
 
     async def _receive(self) -> dict[str, Any]:
+        self.is_waiting.set()
         await self.release.wait()
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -331,7 +342,7 @@ async def test_held_body_does_not_keep_an_assertion_alive(centre: Centre) -> Non
     key = centre.client_keys["operator"]
     held = HeldRequest(centre, "/v1/clients", key.assertion("GET", "/v1/clients", b"", centre.clock().timestamp()))
     task = asyncio.create_task(held.run())
-    await asyncio.sleep(0.01)
+    await held.is_waiting.wait()
     centre.clock.advance(3600)
     held.release.set()
     await task

@@ -7,9 +7,11 @@ last step of a transaction is one more, stored but not yet told.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from issuance.sealing import ensure_seal_keys
 from onecard_cli.home import import_roots
 from simulators.bank import SimBank
 from simulators.card import Life, SimCard
+from simulators.card_machine import DyingCard, SimCardMachine
 from simulators.factory import build_card
 from simulators.fees import SimFees
 from simulators.ministry import RootKeys
@@ -35,8 +38,8 @@ from terminal_agent import printer as printer_module
 from terminal_agent import relay
 from terminal_agent.centre import HttpIssuanceClient
 from tests.issuance.conftest import Store, application, both_engines, ok
-from tests.issuance.crash_stand import KILLED, PASSPHRASE, Service, persistently, terminal, town
-from tests.terminal_agent.stand import READER, agent_with, readers_with
+from tests.issuance.crash_stand import KILLED, PASSPHRASE, Service, persistently, run_kiosk, terminal, town
+from tests.terminal_agent.stand import READER, agent_with, readers_with, until
 from tests.terminal_agent.test_relay import job_in
 
 STEPS = (
@@ -56,6 +59,8 @@ UNDOING = {
     ),
 }
 RELAY = ("started", "batch", "answered", "printed", "reported")
+KIOSK = ("case", "loaded", "rejected", "written_off", "loaded", "made", "given", "ejected")
+"""In this order, with a first blank that dies."""
 FEE = 2000
 
 
@@ -251,6 +256,48 @@ async def test_a_terminal_killed_at_every_step_issues_one_card(stand: Stand) -> 
         assert await terminal("", *arguments) == 0
     assert len(stand.printer.printed) == 1
     await stand.check_books(used=1)
+
+
+async def test_a_kiosk_killed_at_every_step_makes_one_card_and_writes_the_dead_one_off(stand: Stand) -> None:
+    stand.service.start()
+    first, second = stand.card(1), stand.card(2)
+    await stand.deliver(first, second)
+    application_id = await stand.apply(1)
+    key_file = stand.folder / "terminal.json"
+    stand.terminal_key.save(key_file)
+    with SimMt3Reader() as reader, SimCardMachine(stand.folder / "faces", partial(Seat, reader)) as machine:
+        machine.refill([DyingCard(first, 30), second])
+        settings = {
+            "profile": "kiosk",
+            "state_dir": str(stand.folder / "state"),
+            "mt3_readers": [{"port": reader.path, "label": "Encoder"}],
+            "encoder_reader": "Encoder",
+            "card_printer": machine.address,
+            "pin_dialog": False,
+        }
+        arguments = (stand.service.url, str(key_file), settings, application_id)
+        for point in KIOSK:
+            assert await terminal(f"kill:kiosk.{point}", *arguments, run=run_kiosk) == KILLED, point
+        last = asyncio.create_task(terminal("", *arguments, run=run_kiosk))
+        await until(lambda: machine.tray is None, 20)  # drawn in again
+        await until(lambda: machine.tray is not None, 20)
+        assert machine.take() is second
+        assert await last == 0
+        assert (len(machine.printed), len(machine.bin), machine.blanks) == (1, 1, [])
+    await stand.check_books(used=1, spoiled=1)
+
+
+class Seat:
+    """A card's stay in the encoder."""
+
+    def __init__(self, reader: SimMt3Reader, card: Any) -> None:
+        self._reader, self._card = reader, card
+
+    def insert(self) -> None:
+        self._reader.insert(self._card)
+
+    def remove(self) -> None:
+        self._reader.remove()
 
 
 @both_engines

@@ -68,6 +68,11 @@ TESTED_THERE = {
     *(f"GET /v1/terminals/{path}" for path in ("states", "{client_id}", "{client_id}/diagnosis")),  # see test_fleet
     *(f"POST /v1/terminals/{{client_id}}/{act}" for act in ("lock", "unlock", "diagnosis-orders")),
     "POST /v1/terminals/invitations",
+    "GET /v1/self-service",  # of persons whose cards lie in the kiosk's region, see self_service/
+    *(f"POST /v1/self-service/{what}" for what in ("holders", "acts", "successions", "continuations")),
+    *(f"POST /v1/self-service/{what}" for what in ("records", "codes")),
+    *(f"POST /v1/self-service/log-ins{what}" for what in ("", "/look")),
+    *(f"GET /v1/journeys/{path}" for path in ("days/{day}", "purses/{face_number}")),  # see test_journeys
     *(f"{method} /v1/relying-parties/{{client_id}}/channel" for method in ("POST", "DELETE")),  # log_ins/test_channels
     *(f"{method} /v1/login-upstreams/national/keys" for method in ("PUT", "DELETE")),  # log_ins/test_national
 }
@@ -211,6 +216,8 @@ def _by_id(ids: dict[str, str]) -> dict[str, Any]:
         f"{card}/holder": {"ethnic_group": "11"},
         f"{card}/holder-end": {"cause": "death"},
     }
+    purse = {"identification_code": "0" * 32, "issuer": "09990100FFFFFFFF", "serial": "0" * 20}
+    found["PUT /v1/cards/{card_number}/purse"] = purse
     batch, file = "/v1/production/batches/{batch_id}", "/v1/production/files/{file_id}"
     reads = {batch, *(f"{batch}/{part}" for part in ("lines", "files", "jobs"))}
     reads |= {f"{file}/parts/{{number}}", f"{file}/rejects", "/v1/photos/{photo_id}", "/v1/photos/{photo_id}/image"}

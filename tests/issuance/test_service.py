@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import httpx
@@ -106,9 +108,12 @@ async def test_health(centre: Centre) -> None:
 
 async def test_database_away_is_a_problem(tmp_path: Path, keys: KeyService) -> None:
     app = create_app(Settings(database_url=f"sqlite+aiosqlite:///{tmp_path}/none/x.db"), keys)
+    before = {*threading.enumerate()}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://centre") as client:
         refused(await client.get("/healthz"), "DATABASE_UNAVAILABLE", 503)
     await app.state.services.database.close()
+    for thread in {*threading.enumerate()} - before:  # the driver's, which tells this loop that it ends
+        await asyncio.to_thread(thread.join)
 
 
 async def test_routing_errors_are_problems(centre: Centre) -> None:
