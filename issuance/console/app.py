@@ -24,6 +24,7 @@ from issuance.console import (
     found,
     guard,
     home,
+    journeys,
     locking,
     login,
     me,
@@ -38,6 +39,7 @@ from issuance.console import (
     staff,
     stock,
     stock_acts,
+    terminals,
 )
 from issuance.console.page import HERE, ROOT
 from issuance.services import Services
@@ -46,7 +48,7 @@ from onecard_ui import mount_static
 _DOOR = (login, scan, bindings, me, locking)
 _COUNTER = (home, search, slip_pages, collect, applications, reviews, approvals, cards, counter)
 _BACK_OFFICE = (stock_acts, stock, batch_files, batches, found, exchange, offices, staff, audit)
-_WATCH = (queues, cases, dashboard, alerts, person_files)
+_WATCH = (queues, cases, dashboard, alerts, terminals, journeys, person_files)
 _CATALOG = (catalog_items, catalog_import, catalog)
 _PAGES = (*_DOOR, *_COUNTER, *_BACK_OFFICE, *_WATCH, *_CATALOG)
 

@@ -25,6 +25,8 @@ NAV = (
     Entry("reviews", "/console/reviews", "check", "r", Act.APPLICATION_REVIEW),
     Entry("dashboard", "/console/dashboard", "chart", "d", Act.STATISTICS_READ),
     Entry("alerts", "/console/alerts", "warn", "l", Act.ALERT_READ),
+    Entry("terminals", "/console/terminals", "tap", "i", Act.TERMINAL_READ),
+    Entry("journeys", "/console/journeys", "bus", "j", Act.JOURNEY_READ),
     Entry("approvals", "/console/approvals", "key", "p", Act.APPROVAL_READ),
     Entry("stock", "/console/stock", "card", "k", Act.STOCK_READ),
     Entry("batches", "/console/batches", "print", "b", Act.PRODUCTION_READ),

@@ -10,6 +10,7 @@ async def stock(page: Annotated[Page, page_for(Act.STOCK_READ)]) -> Response:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
 from cardlib.failures import FailureCode, describe
+from cardlib.money import yuan
 from issuance.clerks.access import ClerkDesk, clerk_desk
 from issuance.clerks.acts import Act
 from issuance.clerks.models import ClerkRow, ClerkSessionRow
@@ -38,6 +40,7 @@ HERE = Path(__file__).parent
 TEMPLATES = templates(HERE / "templates")
 ROOT: Final = "/console"
 LANGUAGE_COOKIE: Final = "oc_lang"
+_YUAN: Final = partial(yuan, is_grouped=True)
 _YEAR_S: Final = 365 * 24 * 3600
 
 
@@ -90,9 +93,12 @@ class Look:
             "here": "",
             "term": self.term,
             "failure": self.failure,
+            "fault_title": self.fault_title,
+            "fault_remedy": self.fault_remedy,
             "how_of": how_of,
             "china": china,
             "day": day,
+            "yuan": _YUAN,
         }
 
     def term(self, kind: str, code: str) -> str:
@@ -101,9 +107,19 @@ class Look:
 
     def failure(self, code: str) -> str:
         """What a step was stopped by and what to do, in a sentence each."""
-        text = describe(FailureCode(code))
-        stop, suffix = ("。", "zh") if self.language == "zh" else (". ", "en")
-        return f"{getattr(text, f'text_{suffix}')}{stop}{getattr(text, f'remedy_{suffix}')}"
+        stop = "。" if self.language == "zh" else ". "
+        return f"{self.fault_title(code)}{stop}{self.fault_remedy(code)}"
+
+    def fault_title(self, code: str) -> str:
+        """What happened, in words; a code that a newer terminal has stands for itself."""
+        return self._told(code, "text") or code
+
+    def fault_remedy(self, code: str) -> str:
+        return self._told(code, "remedy")
+
+    def _told(self, code: str, part: str) -> str:
+        known = describe(FailureCode(code)) if code in FailureCode.__members__ else None
+        return "" if known is None else str(getattr(known, f"{part}_{'zh' if self.language == 'zh' else 'en'}"))
 
     def _path(self) -> str:
         return self.request.url.path.removeprefix(ROOT) or "/"

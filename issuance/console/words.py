@@ -9,7 +9,6 @@ from typing import Literal
 
 Language = Literal["zh", "en"]
 Words = dict[str, dict[str, str]]
-LANGUAGES: tuple[Language, ...] = ("zh", "en")
 FOLDER = Path(__file__).parent / "words"
 
 

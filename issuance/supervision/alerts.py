@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Sequence, Set
+from datetime import timedelta
+from typing import Any, Final
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from issuance.clients.auth import Caller
+from issuance.clients.models import ClientRow
 from issuance.database import add_unless_taken, insert_new
 from issuance.paging import Page, PageRequest, fetch_page
 from issuance.problems import ProblemError
@@ -17,42 +19,47 @@ from issuance.services import Services
 from issuance.stock.models import PlaceRow
 from issuance.supervision.measures import Measured, Measures
 from issuance.supervision.models import AlertEventRow, AlertRoundRow, AlertRow
-from issuance.supervision.rules import AlertRule, alert_rules
+from issuance.supervision.rules import AlertRule, Measure, alert_rules
 from issuance.supervision.schemas import Acknowledgement, AlertEvent, AlertState, AlertView
-from issuance.unit import Unit, system_unit
+from issuance.unit import SYSTEM, Unit, system_unit
 
 _ROUND = "alerts"
+_SELDOM: Final = {Measure.TAKINGS_UNEXPLAINED: ("takings", timedelta(hours=1))}
+"""A day is many taps: these measures have rounds of their own, and their alerts stand as they are in between."""
 _OPEN = ("raised", "acknowledged")
 
 
 async def evaluate_alerts(services: Services) -> int:
     """The job: a round of all rules, by one replica; returns how many alerts began or ended."""
-    now = services.clock()
-    async with services.database.look() as session:
-        due = await session.scalar(select(AlertRoundRow.next_at).where(AlertRoundRow.name == _ROUND))
-    if (due is not None and due > now) or not await _claim(services, now):
+    if not await _is_ours(services, _ROUND, timedelta(seconds=services.settings.alerts_pause_s)):
         return 0
-    found = await measure(services)
-    async with system_unit(services) as unit:
-        return await _Round(unit).settle(found)
-
-
-async def measure(services: Services) -> list[tuple[AlertRule, Measured]]:
-    """Every rule with every place it was measured at; what is the same measure is taken once."""
+    resting = {name for name, (own, pause) in _SELDOM.items() if not await _is_ours(services, own, pause)}
     rules = alert_rules(services.settings.alerts_path).rule
+    found = await _measured(services, [rule for rule in rules if rule.measure not in resting])
+    async with system_unit(services) as unit:
+        return await _Round(unit).settle(found, {rule.name for rule in rules if rule.measure in resting})
+
+
+async def _measured(services: Services, rules: Sequence[AlertRule]) -> list[tuple[AlertRule, Measured]]:
+    """Every rule with every place it was measured at; what is the same measure is taken once."""
     async with services.database.transaction(is_reading=True, scope=EVERYWHERE) as session:
-        measures = Measures(session, services.rules, services.clock())
+        measures = Measures(Unit(session, services, Caller(SYSTEM, frozenset()), services.clock()))
         taken = {name: await measures.take(name) for name in dict.fromkeys(rule.measure for rule in rules)}
     return [(rule, found) for rule in rules for found in taken[rule.measure] if rule.holds_in(found.region)]
 
 
-async def _claim(services: Services, now: datetime) -> bool:
-    """Whether this round is ours."""
-    next_at = now + timedelta(seconds=services.settings.alerts_pause_s)
+async def _is_ours(services: Services, name: str, pause: timedelta) -> bool:
+    """Whether a round is due and no other replica runs it; the next one is after the pause."""
+    now = services.clock()
+    async with services.database.look() as session:
+        due = await session.scalar(select(AlertRoundRow.next_at).where(AlertRoundRow.name == name))
+    if due is not None and due > now:
+        return False
+    next_at = now + pause
     async with services.database.transaction() as session:
-        if await insert_new(session, AlertRoundRow, [{"name": _ROUND, "next_at": next_at}]):
+        if await insert_new(session, AlertRoundRow, [{"name": name, "next_at": next_at}]):
             return True
-        mine = update(AlertRoundRow).where(AlertRoundRow.name == _ROUND, AlertRoundRow.next_at <= now)
+        mine = update(AlertRoundRow).where(AlertRoundRow.name == name, AlertRoundRow.next_at <= now)
         moved = await session.execute(mine.values(next_at=next_at).returning(AlertRoundRow.name))
         return moved.first() is not None
 
@@ -61,9 +68,10 @@ class _Round:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
 
-    async def settle(self, measured: Sequence[tuple[AlertRule, Measured]]) -> int:
+    async def settle(self, measured: Sequence[tuple[AlertRule, Measured]], resting: Set[str]) -> int:
+        """`resting`: names of rules that were not measured."""
         rows = await self._unit.session.scalars(select(AlertRow).where(AlertRow.state.in_(_OPEN)).order_by(AlertRow.id))
-        going = {(row.rule, row.subject): row for row in rows}
+        going = {(row.rule, row.subject): row for row in rows if row.rule not in resting}
         values = {(rule.name, found.subject): found.value for rule, found in measured}
         broken = {(r.name, m.subject): (r, m) for r, m in measured if r.is_broken_by(m.value)}
         changed = 0
@@ -134,6 +142,13 @@ class AlertService:
             items=[self._view(row, names.get(row.subject, ""), known.get(row.id)) for row in rows], next_cursor=cursor
         )
 
+    async def open_about(self, subject: str) -> list[AlertView]:
+        """Newest first."""
+        query = select(AlertRow).where(AlertRow.subject == subject, AlertRow.state.in_(_OPEN))
+        rows = list(await self._unit.session.scalars(query.order_by(AlertRow.id.desc())))
+        known = await self._acknowledged([row.id for row in rows])
+        return [self._view(row, "", known.get(row.id)) for row in rows]
+
     async def count(self) -> int:
         """Of alerts nobody has acknowledged."""
         return await count_raised(self._unit.session)
@@ -174,12 +189,14 @@ class AlertService:
         return view.model_copy(update={"events": shown})
 
     async def _names(self, rows: Sequence[AlertRow]) -> dict[str, str]:
-        """Of the places and offices that alerts are about."""
-        places = [row.subject.removeprefix("place:") for row in rows if row.subject.startswith("place:")]
-        if not places:
-            return {}
-        query = select(PlaceRow.id, PlaceRow.name).where(PlaceRow.id.in_(places))
-        return {f"place:{row[0]}": row[1] for row in await self._unit.session.execute(query)}
+        """Of the places and terminals that alerts are about."""
+        found: dict[str, str] = {}
+        for kind, key, name in (("place", PlaceRow.id, PlaceRow.name), ("terminal", ClientRow.id, ClientRow.name)):
+            ids = [row.subject.partition(":")[2] for row in rows if row.subject.startswith(f"{kind}:")]
+            if ids:
+                named = await self._unit.session.execute(select(key, name).where(key.in_(ids)))
+                found |= {f"{kind}:{row[0]}": row[1] for row in named}
+        return found
 
     async def _acknowledged(self, ids: Sequence[int]) -> dict[int, str]:
         if not ids:

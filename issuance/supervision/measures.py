@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.applications.models import ApplicationRow
 from issuance.cards.models import FoundCardRow
@@ -17,13 +16,16 @@ from issuance.clock import china_date
 from issuance.outbox.models import OutboxRow
 from issuance.production.models import BatchRow, JobRow
 from issuance.publication.models import PublicationRow
-from issuance.rules import RuleBook, RuleError
+from issuance.rules import RuleError
 from issuance.stock.models import BlankRow, CardNumberRow, PlaceRow
 from issuance.supervision.figures import FiguresRepository, Period
+from issuance.supervision.kiosks import READINGS, KioskState, Reading, kiosk_states
 from issuance.supervision.rules import Measure
 from issuance.supervision.sources import AT_THE_BANK, AT_THE_FACTORY, Look, fixed
+from issuance.supervision.takings import unexplained
 from issuance.terminals.fleet_models import InvitationRow, TerminalRow
 from issuance.terminals.fleet_repository import is_silent
+from issuance.unit import Unit
 
 DAYS: Final = 7
 _A = ApplicationRow
@@ -31,7 +33,7 @@ _A = ApplicationRow
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`subject` says where: `region:110000`, `place:hall-3`, `service:all`."""
+    """`subject` says where: `region:110000`, `place:hall-3`, `terminal:t-1`, `service:all`."""
 
     subject: str
     region: str | None
@@ -40,12 +42,14 @@ class Measured:
 
 
 class Measures:
-    def __init__(self, session: AsyncSession, rules: RuleBook, now: datetime) -> None:
-        self._session = session
-        self._rules = rules
-        self._now = now
-        self._figures = FiguresRepository(session, Look(now, ""))
-        today = china_date(now)
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._session = unit.session
+        self._rules = unit.services.rules
+        self._now = unit.now
+        self._kiosks: list[KioskState] | None = None
+        self._figures = FiguresRepository(unit.session, Look(unit.now, ""))
+        today = china_date(unit.now)
         self._period = Period(today - timedelta(days=DAYS - 1), today)
         self._by_name: dict[Measure, Callable[[], Awaitable[list[Measured]]]] = {
             Measure.STUCK: self._stuck,
@@ -63,9 +67,12 @@ class Measures:
             Measure.PUBLICATION_DAYS: self._publication_days,
             Measure.TERMINALS_SILENT: self._terminals_silent,
             Measure.TERMINAL_CODES_AGAIN: self._terminal_codes_again,
+            Measure.TAKINGS_UNEXPLAINED: self._takings_unexplained,
         }
 
     async def take(self, measure: Measure) -> list[Measured]:
+        if measure in READINGS:
+            return await self._of_kiosks(READINGS[measure])
         return await self._by_name[measure]()
 
     async def _stuck(self) -> list[Measured]:
@@ -152,6 +159,20 @@ class Measures:
     async def _terminal_codes_again(self) -> list[Measured]:
         lately = InvitationRow.again_at > self._now - timedelta(days=1)
         return await self._counted(select(InvitationRow.region, func.count()).where(lately), InvitationRow.region)
+
+    async def _takings_unexplained(self) -> list[Measured]:
+        found = await unexplained(self._unit)
+        return [Measured(f"terminal:{name}", region, None, count) for (name, region), count in found.items()]
+
+    async def _of_kiosks(self, reading: Reading) -> list[Measured]:
+        if self._kiosks is None:
+            self._kiosks = await kiosk_states(self._session, self._now)
+        values = ((kiosk, reading(kiosk)) for kiosk in self._kiosks)
+        return [
+            Measured(f"terminal:{kiosk.client_id}", kiosk.region, None, value)
+            for kiosk, value in values
+            if value is not None
+        ]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

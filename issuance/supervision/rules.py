@@ -21,7 +21,9 @@ class Measure(StrEnum):
     hours that nine tenths took, both of 7 days; days the oldest batch waits for its return; found cards kept too long;
     messages given up; production jobs that stopped; minutes since any part of the publication last went well; days
     until a signature of it ends that the centre cannot renew; terminals not heard of that were not switched off;
-    registration codes of the last day that a second key tried.
+    registration codes of the last day that a second key tried. Of every transit terminal: days of the last 7 whose
+    takings differ from what it says, unexplained. Of every kiosk: cards in its hopper, cards its ribbon prints, whether
+    paper is short, faults of what makes cards, minutes that somebody waits for staff.
     """
 
     STUCK = "stuck"
@@ -39,6 +41,12 @@ class Measure(StrEnum):
     PUBLICATION_DAYS = "publication_days"
     TERMINALS_SILENT = "terminals_silent"
     TERMINAL_CODES_AGAIN = "terminal_codes_again"
+    TAKINGS_UNEXPLAINED = "takings_unexplained"
+    KIOSK_CARDS = "kiosk_cards"
+    KIOSK_RIBBON = "kiosk_ribbon"
+    KIOSK_PAPER = "kiosk_paper"
+    KIOSK_FAULTS = "kiosk_faults"
+    KIOSK_HELP_MINUTES = "kiosk_help_minutes"
 
 
 class AlertRulesError(Exception):

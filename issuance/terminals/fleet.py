@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from cardlib.terminal_state import MAX_DIAGNOSIS_BYTES, DiagnosisUpload, Heartbeat, Lock, Orders
 from issuance.input_rules import field_error
+from issuance.paging import Page, PageRequest
 from issuance.problems import ProblemError, bad_input
 from issuance.terminals.fleet_models import DiagnosisRow, TerminalRow
-from issuance.terminals.fleet_repository import SILENT_AFTER, FleetRepository, Known
+from issuance.terminals.fleet_repository import SILENT_AFTER, FleetRepository, Known, Wanted
 from issuance.terminals.fleet_schemas import (
     DiagnosisOrder,
     LockOrder,
@@ -27,6 +28,8 @@ from issuance.unit import Unit
 
 _BAD_DEVICES: Final = frozenset({"lost", "attention"})
 _BAD_JOURNALS: Final = frozenset({"waiting", "full"})
+_KIOSK: Final = "kiosk"
+"""Once a kiosk, always one: it may do less than a counter, and would not say so itself."""
 
 
 class FleetService:
@@ -52,7 +55,9 @@ class FleetService:
         )
         row, _ = await self._known(unit.caller.client_id)
         before = (row.state, _failures(row))
-        row.state, row.heard_at, row.profile = _state(beat), unit.now, beat.profile
+        row.state, row.heard_at = _state(beat), unit.now
+        if row.profile != _KIOSK:
+            row.profile = beat.profile
         row.clock_error_ms = round((beat.sent_at - unit.now) / timedelta(milliseconds=1))
         row.heartbeat = beat.model_dump(mode="json")
         if before != (row.state, _failures(row)):
@@ -92,6 +97,15 @@ class FleetService:
         """Of the regions this caller serves, in the order of their ids."""
         return [self._view(known) for known in await self._rows.page(after, limit)]
 
+    async def find(self, wanted: Wanted, page: PageRequest) -> Page[TerminalStateView]:
+        """Of the regions this caller serves."""
+        known, cursor = await self._rows.find(wanted, self._unit.now, page)
+        return Page(items=[self._view(one) for one in known], next_cursor=cursor)
+
+    async def counts(self, wanted: Wanted) -> dict[str, int]:
+        """By state, of what is wanted in any state."""
+        return await self._rows.counts(wanted, self._unit.now)
+
     async def account(self, client_id: str) -> TerminalAccount:
         known = row, _ = await self._known(client_id)
         changes = await self._rows.history(client_id)
@@ -107,6 +121,7 @@ class FleetService:
             ),
             diagnosis_order=row.diagnosis_order,
             diagnosis_at=await self._rows.diagnosis_at(client_id),
+            blanks_on_book=await self._rows.blanks_on_book(client_id),
         )
 
     async def lock(self, client_id: str, order: LockOrder) -> TerminalStateView:
@@ -159,6 +174,8 @@ class FleetService:
                 "state": "silent" if self._is_silent(row) else row.state,
                 "heard_at": row.heard_at,
                 "version": beat.get("version"),
+                "supplies": beat.get("supplies"),
+                "help_wanted_s": beat.get("help_wanted_s"),
                 "clock_error_s": row.clock_error_ms / 1000,
                 "failures": _failures(row),
                 "lock": _lock(row),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from issuance.clients.models import ClientRow
 from issuance.database import insert_new
+from issuance.paging import PageRequest, fetch_page
+from issuance.stock.models import BlankRow, PlaceRow
 from issuance.terminals.fleet_models import DiagnosisRow, InvitationRow, TerminalRow, TerminalStateRow
 
 HISTORY: Final = 50
@@ -17,10 +20,25 @@ SILENT_AFTER: Final = timedelta(minutes=10)
 Known = tuple[TerminalRow, ClientRow]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Terminals of one profile, one region, one state (`silent` too); "" stands for all."""
+
+    profile: str = ""
+    region: str = ""
+    state: str = ""
+
+
 def is_silent(now: datetime) -> ColumnElement[bool]:
     """Of rows of terminals that are not switched off."""
     heard = func.coalesce(TerminalRow.heard_at, TerminalRow.registered_at)
     return and_(TerminalRow.state != "off", heard < now - SILENT_AFTER)
+
+
+async def is_kiosk(session: AsyncSession, client_id: str) -> bool:
+    """Whether this client is a terminal without staff."""
+    profile = await session.scalar(select(TerminalRow.profile).where(TerminalRow.client_id == client_id))
+    return profile == "kiosk"
 
 
 class FleetRepository:
@@ -66,8 +84,47 @@ class FleetRepository:
         rows = await self._session.execute(query.order_by(TerminalRow.client_id).limit(limit))
         return [(row[0], row[1]) for row in rows]
 
+    async def find(self, wanted: Wanted, now: datetime, page: PageRequest) -> tuple[list[Known], str | None]:
+        """In the order of their ids."""
+        query = self._chosen(select(TerminalRow), wanted, now)
+        rows, cursor = await fetch_page(self._session, query, [TerminalRow.client_id], page)
+        named = select(ClientRow).where(ClientRow.id.in_([row.client_id for row in rows]))
+        clients = {client.id: client for client in await self._session.scalars(named)}
+        return [(row, clients[row.client_id]) for row in rows], cursor
+
+    async def counts(self, wanted: Wanted, now: datetime) -> dict[str, int]:
+        """By state, whichever state is wanted."""
+        state = case((is_silent(now), "silent"), else_=TerminalRow.state)
+        query = self._chosen(select(state, func.count()).select_from(TerminalRow), replace(wanted, state=""), now)
+        return {row[0]: row[1] for row in await self._session.execute(query.group_by(state))}
+
+    async def regions(self) -> list[str]:
+        """Where there are terminals."""
+        found = await self._session.scalars(select(TerminalRow.region).distinct().order_by(TerminalRow.region))
+        return [region for region in found if region is not None]
+
+    def _chosen(self, query: Select[Any], wanted: Wanted, now: datetime) -> Any:
+        active = select(ClientRow.id).where(ClientRow.status == "active")
+        query = query.where(TerminalRow.client_id.in_(active))
+        if wanted.profile:
+            query = query.where(TerminalRow.profile == wanted.profile)
+        if wanted.region:
+            query = query.where(TerminalRow.region == wanted.region)
+        if wanted.state == "silent":
+            query = query.where(is_silent(now))
+        elif wanted.state:
+            query = query.where(TerminalRow.state == wanted.state, ~is_silent(now))
+        return query
+
     def _known(self) -> Any:
         return select(TerminalRow, ClientRow).join(ClientRow, ClientRow.id == TerminalRow.client_id)
+
+    async def blanks_on_book(self, client_id: str) -> int | None:
+        """Blanks in the stock place that has the terminal's id, its hopper; None where there is no such place."""
+        if await self._session.scalar(select(PlaceRow.id).where(PlaceRow.id == client_id)) is None:
+            return None
+        lying = (BlankRow.place_id == client_id, BlankRow.kind == "blank", BlankRow.state == "in_stock")
+        return await self._session.scalar(select(func.count()).select_from(BlankRow).where(*lying)) or 0
 
     # -- history and diagnosis ------------------------------------------------------------------------------------
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
-from cardlib.terminal_state import Heartbeat, Lock, ProfileName
-from cardlib.wire import Message
+from cardlib.terminal_state import Heartbeat, Lock, ProfileName, Supplies
+from cardlib.wire import Message, is_hidden
 from issuance.clients.schemas import Region
 from issuance.database import WITHOUT_NUL
 
@@ -75,6 +76,8 @@ class TerminalStateView(Message):
     state: TerminalState
     heard_at: datetime | None
     version: str | None
+    supplies: Supplies | None = None
+    help_wanted_s: float | None = None
     clock_error_s: float
     failures: tuple[str, ...]
     lock: Lock | None
@@ -101,6 +104,7 @@ class TerminalAccount(Message):
                     "history": [{"at": "2026-01-05T01:00:00Z", "state": "trouble", "failures": ["READER_LOST"]}],
                     "diagnosis_order": None,
                     "diagnosis_at": None,
+                    "blanks_on_book": 42,
                 }
             ]
         }
@@ -114,10 +118,22 @@ class TerminalAccount(Message):
     history: tuple[StateChange, ...]
     diagnosis_order: str | None = Field(description="Open: the terminal has not sent its bundle yet")
     diagnosis_at: datetime | None = Field(description="Of the last bundle that came")
+    blanks_on_book: int | None = Field(
+        default=None, description="In the stock place that has this terminal's id, beside what its hopper says"
+    )
 
 
 class LockOrder(Lock):
     """What people at the terminal read: why, and whom to call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @field_validator("reason", "contact")
+    @classmethod
+    def _visible(cls, text: str) -> str:
+        if any(map(is_hidden, text)):
+            raise PydanticCustomError("hidden_characters", "a character that nobody sees")
+        return text
 
 
 class DiagnosisOrder(Message):

@@ -80,23 +80,29 @@ class TerminalRecordRow(RegionScoped, Base):
     detail: Mapped[str | None] = mapped_column(String(128))
 
 
-class CardUseRow(RegionScoped, Base):
+class FromJournal(RegionScoped):
+    """A record of a journal of the terminal `client_id`."""
+
+    journal_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(64))
+
+
+class CardUseRow(FromJournal, Base):
     """用卡轨迹: a use of a card of ours at a terminal, wherever that stands. `region` is the card's."""
 
     __tablename__ = "card_uses"
     __table_args__ = (Index("ix_card_uses_card", "card_number", "at"),)
 
-    journal_id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     card_number: Mapped[str] = mapped_column(ForeignKey("cards.card_number"))
     region: Mapped[str] = mapped_column(String(6))
-    client_id: Mapped[str] = mapped_column(String(64))
     act: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
-class TakingRow(RegionScoped, Base):
-    """A settlement that a terminal made with its PSAM, of a card of any issuer. `time` and `day` are the terminal's."""
+class TakingRow(FromJournal, Base):
+    """A settlement that a terminal made with its PSAM, of a card of any issuer. `time` and `day` are the terminal's.
+    `verdict` on the TAC as in `cardlib.transit_clearing.Verdict`; null of a row from before it was looked at."""
 
     __tablename__ = "takings"
     __table_args__ = (
@@ -105,9 +111,6 @@ class TakingRow(RegionScoped, Base):
         Index("ix_takings_day", "client_id", "day"),
     )
 
-    journal_id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    client_id: Mapped[str] = mapped_column(String(64))
     region: Mapped[str | None] = mapped_column(String(6))
     day: Mapped[date] = mapped_column(Date)
     terminal: Mapped[str] = mapped_column(String(12))
@@ -120,3 +123,4 @@ class TakingRow(RegionScoped, Base):
     pooling_fen: Mapped[int] = mapped_column(BigInteger)
     outcome: Mapped[str] = mapped_column(String(16))
     tac: Mapped[str | None] = mapped_column(String(8))
+    verdict: Mapped[str | None] = mapped_column(String(16))

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from issuance.applications.models import ApplicationRow, ReturnRow
 from issuance.cards.models import CardRow, RetiredChipRow
 from issuance.clients.models import ClientRow
 from issuance.database import insert_new
@@ -79,6 +80,27 @@ class TerminalRepository:
                 rows = await self._session.execute(query.where(column.in_(numbers)))
                 found |= {(row[0], row[1]): row[2] for row in rows}
         return {card: found[card] for card in cards if card in found}
+
+    async def chips(self, cards: Collection[Card]) -> dict[Card, list[Any]]:
+        """Of our cards: identification_code, reset_information, key_version, generation of the chip in use, and of
+        those that bore the number before, as they were read back then."""
+        if not cards:
+            return {}
+        row, old = CardRow, RetiredChipRow
+        chip = (row.card_number, row.identification_code, row.reset_information, row.key_version, row.generation)
+        before = (
+            select(old.card_number, old.identification_code, old.reset_information)
+            .add_columns(ReturnRow.key_version, ApplicationRow.generation)
+            .join(ReturnRow, ReturnRow.application_id == old.application_id)
+            .join(ApplicationRow, ApplicationRow.id == old.application_id)
+        )
+        numbers = {number for number, _ in cards}
+        found: dict[Card, list[Any]] = {card: [] for card in cards}
+        with unscoped(self._session, why="a card is used outside its region"):
+            for query, column in ((select(*chip), row.card_number), (before, old.card_number)):
+                for one in await self._session.execute(query.where(column.in_(numbers))):
+                    found.get((one.card_number, one.identification_code), []).append(one)
+        return found
 
     # -- comparing books ----------------------------------------------------------------------------------------
 

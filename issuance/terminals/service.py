@@ -28,12 +28,15 @@ from cardlib.terminal_records import (
     genesis,
     head_text,
 )
+from cardlib.transit_clearing import Verdict
 from hsm.primitives import default_engine
 from issuance.clients.repository import ClientRepository
 from issuance.clock import china_date
 from issuance.database import insert_all, lock_name
+from issuance.journeys.intake import JourneyIntake, names_of
 from issuance.problems import ProblemError
 from issuance.terminals.models import CardUseRow, TakingRow, TerminalJournalRow, TerminalRecordRow
+from issuance.terminals.purchase_tacs import PurchaseTacs
 from issuance.terminals.repository import Card, TerminalRepository
 from issuance.unit import Unit
 
@@ -47,7 +50,8 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True)
 class Taken:
-    """A new record on its way into the books. `body` is None where it cannot be read."""
+    """A new record on its way into the books. `body` is None where it cannot be read; `verdict` is on a settlement's
+    TAC."""
 
     sent: SentRecord
     at: datetime
@@ -56,6 +60,7 @@ class Taken:
     is_repeated: bool = False
     failure: str | None = None
     detail: str | None = None
+    verdict: Verdict | None = None
 
     def refuse(self, failure: str, detail: str) -> None:
         self.failure, self.detail, self.payload = failure, detail[:128], None
@@ -73,6 +78,7 @@ class TerminalRecordService:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
         self._rows = TerminalRepository(unit.session)
+        self._journeys = JourneyIntake(unit)
 
     async def take(self, batch: RecordBatch) -> RecordsTaken:
         """Of a batch that begins beyond what is here nothing is taken: the answer says where to go on.
@@ -181,14 +187,25 @@ class TerminalRecordService:
         taken = [self._read(batch, sent) for sent in new]
         keys = [one.body.key for one in taken if one.body is not None]
         purchases = [_transaction(one.payload) for one in taken if isinstance(one.payload, PurchaseRecord)]
-        for psam in sorted({terminal for terminal, _, _ in purchases}):
-            await self._lock("psam", psam)
+        for kind, name in sorted({("psam", terminal) for terminal, _, _ in purchases} | names_of(taken)):
+            await self._lock(kind, name)
         books = _Books(await self._rows.by_key(owners, keys), await self._rows.settled(purchases))
         seen: set[str] = set()
         for one in taken:
             if one.body is not None:
                 _judge(one, one.body, books, seen)
+        await self._prove([one for one in taken if not one.is_repeated])
+        await self._journeys.judge(taken)
         return taken
+
+    async def _prove(self, taken: list[Taken]) -> None:
+        settled = [(one, one.payload) for one in taken if isinstance(one.payload, PurchaseRecord)]
+        chips = await self._rows.chips({_card(purchase) for _, purchase in settled})
+        verdicts = await PurchaseTacs(self._unit.services, chips).verdicts([purchase for _, purchase in settled])
+        for (one, _), verdict in zip(settled, verdicts, strict=True):
+            one.verdict = verdict
+            if verdict is Verdict.WRONG:
+                one.refuse("SECURE_MESSAGING_FAILED", "the TAC is not this card's")
 
     def _read(self, batch: RecordBatch, sent: SentRecord) -> Taken:
         now = self._unit.now
@@ -224,7 +241,8 @@ class TerminalRecordService:
     # -- who needs them -----------------------------------------------------------------------------------------
 
     async def _hand_on(self, journal_id: str, taken: list[Taken]) -> None:
-        """Card uses to the trail of their card, purchases to the takings; the other kinds are told of by the books."""
+        """Card uses to the trail of their card, purchases to the takings, what transit terminals tell to the journeys;
+        the other kinds are told of by the books."""
         usable = [one for one in taken if one.payload is not None and not one.is_repeated]
         uses = [(one, one.payload) for one in usable if isinstance(one.payload, CardUse)]
         cards = await self._rows.our_cards({_card(use) for _, use in uses})
@@ -241,17 +259,19 @@ class TerminalRecordService:
             own
             | {"sequence": one.sent.sequence, "region": self._unit.caller.region, "day": one.payload.day}
             | one.payload.model_dump()
+            | {"verdict": one.verdict}
             for one in usable
             if isinstance(one.payload, PurchaseRecord)
         ]
         await insert_all(self._unit.session, TakingRow, takings)
+        await self._journeys.book(journal_id, usable)
 
 
 def _judge(one: Taken, body: RecordBody, books: _Books, seen: set[str]) -> None:
     before = books.records.get(body.key)
     if before is not None or body.key in seen:
         one.is_repeated = True
-        if before is None or (before.body is not None and before.body != one.sent.body):
+        if before is None or (before.body is not None and not _is_same(before.body, body)):
             one.refuse(_CONFLICT, "another record has this key")
         elif before.failure is not None:
             one.refuse(before.failure, before.detail or "")
@@ -261,6 +281,12 @@ def _judge(one: Taken, body: RecordBody, books: _Books, seen: set[str]) -> None:
             one.refuse(_CONFLICT, "this settlement is in the books already")
         books.settled.add(transaction)
     seen.add(body.key)
+
+
+def _is_same(before: str, body: RecordBody) -> bool:
+    """Told again by a journal that was lost meanwhile: when it was written down may be another moment."""
+    known = RecordBody.from_text(before)
+    return (known.kind, known.payload) == (body.kind, body.payload)
 
 
 def _moment(body: RecordBody, batch: RecordBatch, now: datetime) -> datetime:
@@ -275,5 +301,5 @@ def _transaction(purchase: PurchaseRecord) -> tuple[str, str, str]:
     return purchase.terminal, purchase.number, purchase.time
 
 
-def _card(use: CardUse) -> Card:
+def _card(use: CardUse | PurchaseRecord) -> Card:
     return use.card_number, use.identification_code

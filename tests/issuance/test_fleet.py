@@ -68,7 +68,7 @@ async def account(centre: Centre, terminal: str = "terminal") -> dict[str, Any]:
 
 async def measured(centre: Centre, measure: Measure) -> dict[str, float]:
     async with system_unit(centre.app.state.services) as unit:
-        rows = await Measures(unit.session, unit.services.rules, unit.now).take(measure)
+        rows = await Measures(unit).take(measure)
     return {row.subject: row.value for row in rows}
 
 
@@ -153,9 +153,22 @@ async def test_heartbeats_are_one_row_and_changes_a_short_history(centre: Centre
     assert len(told["history"]) == HISTORY
     assert told["history"][0]["failures"] == told["terminal"]["failures"] == ["READER_NOT_FOUND"]
     assert (told["terminal"]["state"], told["terminal"]["clock_error_s"]) == ("trouble", 7)
-    refused(
-        await centre.as_("terminal").post("/v1/terminals/heartbeats", json=beat(centre, name="x")), "INPUT_INVALID", 422
-    )
+
+
+async def test_a_newer_terminal_is_heard(centre: Centre) -> None:
+    """And what it says besides is kept nowhere; people's orders are read strictly as ever."""
+    later = {"door": "open"}
+    device = {"kind": "door", "port": "gpio", "state": "ready", "failure": None}
+    await heard(centre, journal=JOURNAL | later, devices=[device | later], supplies={"hopper": 3} | later, **later)
+    told = (await account(centre))["heartbeat"]
+    assert (told["devices"], told["supplies"]["hopper"]) == ([device], 3)
+    assert "door" not in told.keys() | told["journal"].keys() | told["supplies"].keys()
+    order = {"reason": "r", "contact": "c"} | later
+    lock = "/v1/terminals/terminal/lock"
+    refused(await centre.as_("operator").post(lock, json=order), "INPUT_INVALID", 422)
+    for hidden in ("a\x00b", "a\u202eb", "a\nb"):
+        answer = await centre.as_("operator").post(lock, json={"reason": hidden, "contact": "c"})
+        assert refused(answer, "INPUT_INVALID", 422)["fields"][0]["reason"] == "hidden_characters"
 
 
 async def test_silence_is_seen_unless_it_was_told(centre: Centre) -> None:
@@ -249,3 +262,29 @@ def test_a_terminal_registers_whole_or_not_at_all(tmp_path: Path) -> None:
     assert found.sources["client_key"] is Source.REGISTRATION
     with pytest.raises(AlreadyRegisteredError):
         register("https://centre.example/", "K7QM-2XWP-9RTA", tmp_path, transport=centre)
+
+
+async def test_what_a_kiosk_is_short_of_is_measured(centre: Centre) -> None:
+    """Of kiosks that are on; one that says nothing of its stock is short of nothing."""
+    measures = (Measure.KIOSK_CARDS, Measure.KIOSK_RIBBON, Measure.KIOSK_PAPER, Measure.KIOSK_FAULTS)
+
+    async def all_of() -> list[float | None]:
+        return [
+            (await measured(centre, one)).get("terminal:terminal") for one in (*measures, Measure.KIOSK_HELP_MINUTES)
+        ]
+
+    await heard(centre)
+    assert await all_of() == [None, None, 0, 0, 0]
+    supplies = {"hopper": 3, "ribbon": 15, "paper": "out"}
+    faults = ["PRINTER_JAM", "PRINTER_RIBBON_LOW", "READER_LOST"]
+    await heard(centre, supplies=supplies, failures=faults, help_wanted_s=90)
+    assert await all_of() == [3, 15, 1, 1, 1.5]
+    centre.clock.advance(601)
+    assert await all_of() == [None] * 5, "silent: that alert is raised instead"
+    await heard(centre, supplies=supplies, is_stopping=True)
+    assert await all_of() == [None] * 5
+    refused(
+        await centre.as_("terminal").post("/v1/terminals/heartbeats", json=beat(centre, supplies={"hopper": -1})),
+        "INPUT_INVALID",
+        422,
+    )

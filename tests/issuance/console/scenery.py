@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
+from cardlib.transit_takings import TransitRefusal
 from issuance.audit.sequencer import sequence_due
 from simulators.production import Faults, bank
 from tests.issuance.conftest import REGION, Centre, application, ok, reset
@@ -11,7 +15,23 @@ from tests.issuance.console.conftest import Console
 from tests.issuance.furnished import furnished
 from tests.issuance.production import BatchDesk, roster
 from tests.issuance.supervision import stick
+from tests.issuance.transit_days import ISSUER, PLACE, Gate, Purse
 
+KIOSK: Final[dict[str, Any]] = {
+    "profile": "kiosk",
+    "supplies": {"hopper": 6, "reject_bin": 2, "ribbon": 31, "paper": "low"},
+    "devices": [
+        {"kind": "card_printer", "port": "bridge", "state": "ready"},
+        {"kind": "id_card_module", "port": "/dev/ttyUSB0", "state": "attention", "failure": "READER_LOST"},
+    ],
+    "readers": 3,
+    "catalog_version": "2026.1",
+    "catalog_age_s": 240,
+    "block_list_edition": 17,
+    "block_list_age_s": 240,
+    "help_wanted_s": 185,
+    "mode": "open",
+}
 DEPOT, OUTLET = f"depot-{REGION}", "hall-1"
 
 
@@ -36,6 +56,7 @@ class Scenery:
     cancel: str
     clerk: str
     entry: int
+    terminal: str = "kiosk-hall-01"
 
 
 def _one(centre: Centre, query: str) -> str:
@@ -79,6 +100,8 @@ async def _furnish(console: Console) -> Scenery:
     await issuer.post("/console/found", card_number=number, outlet="hall-3")
     batch, refused_file = await _batch(centre)
     _bank_and_outbox(centre, number)
+    await _terminals(centre)
+    await _journeys(centre)
     await sequence_due(centre.app.state.services)
     return Scenery(
         card=card,
@@ -99,6 +122,48 @@ async def _furnish(console: Console) -> Scenery:
         clerk=_one(centre, "SELECT id FROM clerks WHERE login = 'faka'"),
         entry=int(_one(centre, "SELECT max(id) FROM audit_entries WHERE act = 'stock.send'")),
     )
+
+
+async def _terminals(centre: Centre) -> None:
+    """A kiosk in need of staff, one that fell silent with a jam, a locked counter, a gate."""
+    said: dict[str, tuple[str, dict[str, Any]]] = {
+        "kiosk-hall-01": ("政务大厅自助机", KIOSK),
+        "kiosk-hall-02": ("社区服务站自助机", KIOSK | {"failures": ["PRINTER_JAM"], "help_wanted_s": None}),
+        "counter-hall-03": ("三号窗口", {"profile": "counter", "is_locked": True}),
+        "gate-east-01": ("东站一号闸机", {"profile": "transit", "failures": ["READER_LOST"], "rules": "2026.1"}),
+    }
+    for number, (terminal, (name, words)) in enumerate(said.items()):
+        await centre.register(terminal, ("terminal",), REGION)
+        centre.store.sql("UPDATE clients SET name = :name WHERE id = :id", name=name, id=terminal)
+        beat = {"sent_at": centre.clock().isoformat(), "version": "0.1.0", "api_level": 2, "up_s": 86_400}
+        beat |= {"device_number": f"OC{REGION}{number:04d}", "journal": {"state": "sent", "waiting": 0}} | words
+        ok(await centre.as_(terminal).post("/v1/terminals/heartbeats", json=beat))
+    operator = centre.as_("operator")
+    lock = {"reason": "机器移机", "contact": "示例市社保中心 12333"}
+    ok(await operator.post("/v1/terminals/counter-hall-03/lock", json=lock))
+    centre.store.sql(
+        "UPDATE terminals SET heard_at = :at WHERE client_id = 'kiosk-hall-02'", at="2026-01-05 00:20:00.000000"
+    )
+
+
+async def _journeys(centre: Centre) -> None:
+    """The gate's day: a free ride, a torn tap, a forged one, a journey in and out, and money nobody can account for."""
+    with TemporaryDirectory() as folder:
+        gate, purse = Gate(centre, Path(folder), "gate-east-01", 1), Purse(1)
+        in_, _ = gate.tap(purse, 0, mode="metro_entry", type=9, fare_fen=0)
+        gate.tap(purse, 300, mode="metro_exit", type=9, entry=gate.entry(in_))
+        gate.tap(Purse(2), 0, product="senior-free", catalog_item="joint-transport-free-ride", fare_fen=200)
+        gate.tap(Purse(3), 200, product="student-half", fare_fen=400)
+        gate.tap(Purse(4), 200, "suspicious")
+        gate.ride("ab")
+        refusal = {"reason": "BLOCKED", "is_locked": False, "serial": Purse(5).serial, "issuer": ISSUER}
+        refusal |= {"psam": gate.psam, "time": in_.time, "place": PLACE}
+        gate.write(TransitRefusal.model_validate(refusal))
+        for sums in gate.counted.values():
+            sums["paid"]["fen"] += 50
+        gate.say(refusals={"BALANCE": 3, "BLOCKED": 1})
+        await gate.send()
+        gate.journal.close()
 
 
 async def _batch(centre: Centre) -> tuple[str, str]:

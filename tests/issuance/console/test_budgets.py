@@ -21,7 +21,9 @@ MENU = {
     "collect": 3,
     "reviews": 6,
     "dashboard": 16,
-    "alerts": 6,
+    "alerts": 7,
+    "terminals": 8,
+    "journeys": 17,
     "approvals": 6,
     "stock": 10,
     "batches": 5,
@@ -41,6 +43,7 @@ INNER = {
     "/console/exchange/messages": 5,
     "/console/staff/clerks": 6,
     "/console/audit/log": 6,
+    "/console/terminals/kiosk-hall-01": 9,
 }
 CARD, APPLICATION, HOLDER, FILE, SEARCH, SEARCH_CARD = 16, 12, 6, 20, 9, 6
 PERSON = application(1)["person"]

@@ -58,7 +58,10 @@ def behind(see: Scenery) -> dict[str, list[str]]:
         f"/batches/files/{see.refused_file}/rejects /found/{see.found}/destroyed",
         "jianguan": f"/approvals/{see.destroy} /approvals/{see.cancel} /batches/{batch} /staff/clerks "
         f"/staff/clerks/{clerk} /exchange/bank/{see.bank_run} /exchange/messages "
-        "/dashboard/statistics /dashboard?by=office /alerts?state=over /queues?queue=found",
+        "/dashboard/statistics /dashboard?by=office /alerts?state=over /queues?queue=found "
+        f"/terminals/{see.terminal} /terminals/kiosk-hall-02 /terminals/counter-hall-03 /terminals?profile=transit "
+        f"/terminals/{see.terminal}/lock /terminals/counter-hall-03/unlock "
+        "/journeys?terminal=gate-east-01 /journeys?day=2026-01-04 /journeys/purse",
         "shenji": f"/audit/entries/{see.entry} /audit/log",
         "guanli": "/staff/offices/2 /staff/offices/1/new /staff/offices/2/close /staff/clerks /staff/clerks/new "
         f"/staff/clerks/{clerk} /staff/clerks/{clerk}/reset /staff/clerks/{clerk}/standing/suspend",

@@ -63,7 +63,8 @@ async def _ids(console: Console) -> Ids:
     long = {"newborn_id": newborn["id"], "photo_id": photo["id"], "approval_id": see.cancel, "job_id": job}
     long |= {"transfer_id": see.transfer, "file_id": see.refused_file, "message_id": see.message}
     short = {"found_id": see.found, "comparison_id": see.bank_run, "office_id": 2, "entry_id": see.entry, "alert_id": 1}
-    found |= {name: [(number, NOBODY)] for name, number in (long | {"clerk_id": see.clerk}).items()}
+    long |= {"clerk_id": see.clerk, "client_id": see.terminal}
+    found |= {name: [(number, NOBODY)] for name, number in long.items()}
     return found | {name: [(str(number), "999999")] for name, number in short.items()}
 
 
