@@ -10,6 +10,7 @@ import json
 import socketserver
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from xml.sax.saxutils import escape
@@ -105,7 +106,7 @@ class SimCardPrinter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def answer(self, line: bytes) -> dict[str, str] | None:
+    def answer(self, line: bytes) -> dict[str, Any] | None:
         """None for a question that is none: the line is dropped, as a bridge does."""
         try:
             question = json.loads(line)
@@ -137,13 +138,19 @@ class SimCardPrinter:
                     return
                 job_id, face = self._queue[0]
                 self._jobs[job_id] = "printing"
+                self._begin()
             time.sleep(self._print_s)
             with self._guard:
                 self._guard.wait_for(self._can_work)
                 if self._is_closed:
                     return
+                if self._queue[0][0] != job_id:  # the power went, and the job with it
+                    continue
                 self._queue.pop(0)
                 self._finish(job_id, face)
+
+    def _begin(self) -> None:
+        """A card goes to the print head."""
 
     def _finish(self, job_id: str, face: dict[str, Any]) -> None:
         self.ribbon = None if self.ribbon is None else self.ribbon - 1
@@ -169,11 +176,12 @@ class _Line(socketserver.StreamRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        while line := self.rfile.readline(_LONGEST_LINE):
-            answer = self.server.printer.answer(line)
-            if answer is None:
-                return
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
+        with suppress(ConnectionError):  # who asked is gone
+            while line := self.rfile.readline(_LONGEST_LINE):
+                answer = self.server.printer.answer(line)
+                if answer is None:
+                    return
+                self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
 def draw(face: dict[str, Any]) -> str:
