@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cardlib.strict_json import once
 from hsm.sealed_store import write_atomically
 from terminal_agent.settings import AgentSettings, Origin, Seconds
 
@@ -69,7 +70,7 @@ class Configuration:
         if len(raw) > MAX_BYTES:
             raise ConfigurationError(f"more than {MAX_BYTES} bytes")
         try:
-            table: Any = json.loads(raw, object_pairs_hook=_once)
+            table: Any = json.loads(raw, object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
             raise ConfigurationError("not JSON, or a name stands twice") from error
         if not isinstance(table, dict) or table.keys() != {"format", "settings"} or table["format"] != FORMAT:
@@ -88,13 +89,6 @@ class Configuration:
     def at_start(self) -> dict[str, Any]:
         """Settings of `AgentSettings` that the centre decides, without those that count live."""
         return self.settings.model_dump(exclude=set(LIVE), exclude_none=True)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a name stands twice")
-    return table
 
 
 def keep(settings: AgentSettings, configuration: Configuration | None) -> None:

@@ -1,4 +1,4 @@
-"""The files of one fetched set as what they are: catalog, block list, transit roots, configuration, releases."""
+"""The files of one fetched set as what they are: catalog, block list, configuration, releases, what transit needs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from terminal_agent.settings import Profile
 
 ANCHORS: Final = "trust-anchors/transit-codes.json"
 RELEASES: Final = "agent-updates/manifest.json"
+RULES_ROLE: Final = "transit-rules"
+MAX_RULES: Final = 1 << 20
 T = TypeVar("T")
 
 
@@ -28,13 +30,18 @@ class ContentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a set holds for one kind of terminal; None where it has no such files."""
+    """What a set holds for one kind of terminal; None where it has no such files.
+
+    `transit_rules`: by file name, as they are and of all networks; a gate that cannot use its own keeps those it had,
+    and takes the rest of the set. None for other terminals, and before anything was fetched.
+    """
 
     catalog: Catalog | None
     block_list: BlockList | None
     anchors: TrustAnchors | None
     configuration: Configuration | None
     releases: Releases | None
+    transit_rules: Mapping[str, bytes] | None = None
 
     @classmethod
     def open(cls, files: Path, profile: Profile, *, at_least: int = 0) -> Contents:
@@ -47,7 +54,8 @@ class Contents:
         releases = _read(files, RELEASES, Releases.parse)
         folder = files / "blocklist"
         block_list = BlockList(folder, at_least=at_least) if (folder / FILTER).is_file() else None
-        return cls(None, block_list, anchors, configuration, releases)
+        rules = _rules(files / RULES_ROLE) if profile is Profile.TRANSIT else None
+        return cls(None, block_list, anchors, configuration, releases, rules)
 
     def close(self) -> None:
         if self.block_list is not None:
@@ -59,6 +67,8 @@ def check_role(role: str, files: Mapping[str, bytes]) -> None:
 
     Stricter than a terminal: a setting that is not known here, or a file without a meaning, is a slip of the pen.
     """
+    if role == RULES_ROLE:
+        _check_rules(files)
     if role not in _ROLES:
         return
     for name, raw in files.items():
@@ -81,6 +91,25 @@ _ROLES: Final[dict[str, dict[str, Callable[[bytes], Any]]]] = {
     },
     "agent-updates": {RELEASES.rpartition("/")[2]: Releases.parse},
 }
+
+
+def _rules(folder: Path) -> dict[str, bytes]:
+    """One that is too long is cut, and no rules then."""
+    found = {}
+    for place in sorted(folder.glob("*.toml")):
+        with place.open("rb") as file:
+            found[place.name] = file.read(MAX_RULES + 1)
+    return found
+
+
+def _check_rules(files: Mapping[str, bytes]) -> None:
+    from cardlib.transit_network import check_published
+    from cardlib.transit_rules import TransitRulesError
+
+    try:
+        check_published(files)
+    except TransitRulesError as error:
+        raise ContentError(f"{RULES_ROLE}: {error}") from error
 
 
 def _read(files: Path, path: str, parse: Callable[[bytes], T]) -> T | None:

@@ -76,6 +76,9 @@ class CatalogDesk:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._shipped = asyncio.Lock()
         self._is_stopped = False
+        self.linger_s = 0.0
+        """How long replaced contents stay open for threads that may still be looking into them."""
+        self._lingering: list[Contents] = []
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -109,7 +112,8 @@ class CatalogDesk:
         for _, waiter in self._waiting:
             waiter.cancel()
         self._is_stopped = True
-        self._contents.close()
+        for contents in (*self._lingering, self._contents):
+            contents.close()
         self._contents = _NOTHING
 
     def take(self, report: Report) -> None:
@@ -121,7 +125,7 @@ class CatalogDesk:
         self._last = report
         if report.contents is not None:
             before, self._contents = self._contents, report.contents
-            before.close()
+            self._let_go(before)
             configuration = report.contents.configuration
             self._configure(CentreSettings() if configuration is None else configuration.settings)
             self._hub.publish("catalog_updated", self._facts())
@@ -130,6 +134,18 @@ class CatalogDesk:
             if asked <= report.asked and not waiter.done():
                 waiter.set_result(None)
         self._waiting = [(asked, waiter) for asked, waiter in self._waiting if not waiter.done()]
+
+    def _let_go(self, before: Contents) -> None:
+        if not self.linger_s:
+            before.close()
+            return
+        self._lingering.append(before)
+
+        def close() -> None:
+            self._lingering.remove(before)
+            before.close()
+
+        asyncio.get_running_loop().call_later(self.linger_s, close)
 
     def _configure(self, settings: CentreSettings) -> None:
         if self._updater is not None:
@@ -158,6 +174,11 @@ class CatalogDesk:
         return judge_card(
             self._contents.block_list, self._policy, number, now=self._clock(), online=self._can_ask(False)
         )
+
+    @property
+    def has_exact_list(self) -> bool:
+        block_list = self._contents.block_list
+        return block_list is not None and block_list.has_exact
 
     @property
     def anchors(self) -> TrustAnchors | None:

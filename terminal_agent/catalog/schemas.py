@@ -32,7 +32,8 @@ _UPDATE: dict[str, Any] = EXAMPLE | {"state": "available"}
 
 
 class BlockQuestion(Body):
-    """`card`: identification code of the chip (卡识别码); `ecard`: number of the electronic card; each 32 hex digits.
+    """`card`: identification code of the chip (卡识别码); `ecard`: number of the electronic card; `purse` and
+    `transit_account` as docs/block-list.md makes them; each 32 hex digits.
 
     `offline`: the caller cannot ask the centre either.
     """

@@ -28,13 +28,18 @@ from apps_catalog.distribution.held import point
 from apps_catalog.question import CatalogQuestion
 from cardlib.failures import FailureCode
 from simulators import personas
+from simulators.card import Algorithm
 from simulators.card.card import SimCard
 from simulators.factory import build_card
 from simulators.ministry import RootKeys
 from terminal_agent.caller import PROGRAM
+from terminal_agent.cards import CardListedError
 from terminal_agent.catalog.desk import CatalogDesk
+from terminal_agent.driver_desk import LISTED
+from terminal_agent.driver_functions import FUNCTIONS
 from terminal_agent.endpoints import events
 from tests.apps_catalog.distribution.test_attacks import forge
+from tests.cardlib.driver_stand import INFO, card
 from tests.terminal_agent.catalog.conftest import FOUND, LOST, ORIGIN, RELEASES, Agents, Centre, as_json, configuration
 from tests.terminal_agent.stand import READER, until
 
@@ -239,6 +244,32 @@ async def test_a_card_that_is_read_is_looked_up(agents: Agents, centre: Centre) 
     assert full["identification_code"] not in masked.text
     async with agents(readers=readers, catalog_url=None) as client:
         assert (await client.post(path, json={})).json()["block"] is None
+
+
+async def test_a_listed_card_may_be_read_and_serves_nobody(agents: Agents, centre: Centre) -> None:
+    readers = InProcessReaders([READER])
+    readers.insert(READER, card(Algorithm.SM4, pin=""))
+    calls = [
+        ("iVerifyPIN", [1]),
+        ("iWriteCard", [1, INFO, "DF01EF06|28|$", "DF01EF06|01000000009|$"]),
+        ("iDoDebit_HSM_Step1", [1, INFO, "0.1|0.2|20250316101500|"]),
+        ("iReadICCardNum", [1]),
+        ("PKI_VerifySign", ["", "", "", 1]),
+    ]
+    async with agents(readers=readers) as client:
+        driver = client._transport.app.state.agent.driver  # type: ignore[attr-defined]
+
+        async def answers() -> list[bool]:
+            return [(await driver.call(FUNCTIONS[name], list(given)))[0] == LISTED for name, given in calls]
+
+        await fetched(client)
+        assert not any(await answers())
+        centre.block(INFO.partition("|")[0])
+        await fetched(client)
+        assert await answers() == [True, True, True, False, False]
+        assert "挂失" in (await driver.call(FUNCTIONS["iVerifyPIN"], [1]))[1]
+        with pytest.raises(CardListedError):
+            await driver.with_holder(READER, lambda *_: pytest.fail("no PIN is asked for"), lambda _: None)
 
 
 async def test_the_centre_configures_origins_at_once_and_times_at_the_next_start(
