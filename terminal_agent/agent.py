@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from apdu.errors import ReaderServiceError, TransportError
 from apdu.readers import ReaderService
@@ -33,7 +34,10 @@ from terminal_agent.problems import AgentError
 from terminal_agent.redaction import LogRing
 from terminal_agent.registry import ReaderRegistry
 from terminal_agent.schemas import AgentInfo
-from terminal_agent.settings import AgentSettings
+from terminal_agent.settings import AgentSettings, Profile
+
+if TYPE_CHECKING:
+    from terminal_agent.transit.desk import GateDesk
 
 DEVELOPMENT_VERSION = "0.1.0"
 LOG = logging.getLogger("terminal_agent")
@@ -79,6 +83,13 @@ class Agent:
 
         self.log_ring = LogRing()
         self.heart = Heart(self, centre, _version())
+        self.gate: GateDesk | None = None
+        if settings.transit_rules is not None and settings.state_dir is not None:
+            from terminal_agent.transit.desk import GateDesk
+
+            self.gate = GateDesk(self, settings.transit_rules, settings.state_dir)
+        elif settings.profile is Profile.TRANSIT:
+            LOG.warning("this gate has no rules (transit_rules and state_dir): it takes no card and no code")
 
     async def start(self) -> None:
         logging.getLogger().addHandler(self.log_ring)
@@ -98,8 +109,12 @@ class Agent:
         self.counter.start()
         self.catalog.start()
         self.heart.start()
+        if self.gate is not None:
+            await self.gate.start()
 
     async def stop(self) -> None:
+        if self.gate is not None:
+            await self.gate.stop()
         await self.heart.stop()
         self.hub.close()
         self.dialog.close()
@@ -113,6 +128,10 @@ class Agent:
         await self.counter.stop()
         await self.journal.stop()
         logging.getLogger().removeHandler(self.log_ring)
+
+    @property
+    def version(self) -> str:
+        return _version()
 
     def may_call(self, origin: str, token: str) -> bool:
         """Whether a page that was let in still may: lists and pairings change while it is connected."""
@@ -146,7 +165,7 @@ class Agent:
 
     async def info(self) -> AgentInfo:
         psam = self.desk.psam()
-        number: str | None = None
+        number: str | None = (self.gate and self.gate.psam.number) or None
         if psam is not None:
             try:
                 number = await asyncio.to_thread(lambda: psam.terminal_number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -22,7 +22,10 @@ from terminal_agent.journal.endpoints import router as journal_router
 from terminal_agent.lease_endpoints import router as lease_router
 from terminal_agent.pairing_endpoints import router as pairing_router
 from terminal_agent.schemas import Problem
-from terminal_agent.settings import AgentSettings
+from terminal_agent.settings import AgentSettings, Profile
+
+if TYPE_CHECKING:
+    from terminal_agent.kiosk.desk import KioskDesk
 
 ROUTERS: Final = (router, catalog_router, lease_router, pairing_router, journal_router, device_router)
 """Every route of the API that the description shows."""
@@ -35,14 +38,20 @@ def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: Iss
     `/openapi.json` only: the usual viewers load scripts from elsewhere.
     """
     settings = with_kept(settings)
-    agent = Agent(settings, readers, issuance or centre_of(settings))
+    centre = issuance or centre_of(settings)
+    agent = Agent(settings, readers, centre)
+    kiosk = _kiosk(agent, centre)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await agent.start()
+        if kiosk is not None:
+            kiosk.start()
         try:
             yield
         finally:
+            if kiosk is not None:
+                await kiosk.stop()
             await agent.stop()
 
     app = FastAPI(
@@ -53,17 +62,34 @@ def create_app(settings: AgentSettings, readers: ReaderService, *, issuance: Iss
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.agent = agent
+    app.state.agent, app.state.kiosk = agent, kiosk
+    if kiosk is not None:
+        from terminal_agent.kiosk import pages
+
+        pages.install(app, kiosk)
     for part in ROUTERS:
         app.include_router(part)
     page.install(app, settings)
-    pin_page.install(app, agent.dialog)
+    pin_page.install(app, agent.dialog, home=None if kiosk is None else "/kiosk")
     pairing_page.install(app, agent.pairings)
     diagnosis.install(app, agent)
+    if agent.gate is not None:
+        from terminal_agent.transit.pages import install as install_gate
+
+        install_gate(app, agent, agent.gate)
     problems.install(app, [route for part in ROUTERS for route in part.routes])
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, origins=agent.origins, ports=agent.ports, pairings=agent.pairings)
     return app
+
+
+def _kiosk(agent: Agent, centre: IssuanceClient | None) -> KioskDesk | None:
+    """Where the agent stands in a kiosk; elsewhere nothing of it is loaded."""
+    if agent.settings.profile is not Profile.KIOSK:
+        return None
+    from terminal_agent.kiosk.desk import KioskDesk
+
+    return KioskDesk(agent, centre)
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

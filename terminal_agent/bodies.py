@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Final
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from cardlib.failures import FailureCode
+from cardlib.strict_json import AmbiguousJsonError, no_constant, once
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_S: Final = 10.0
@@ -81,26 +82,11 @@ def _check_json(headers: Headers, body: bytes) -> None:
     if headers.get("content-type", "").partition(";")[0].strip().lower() != JSON_TYPE:
         raise BodyRefusedError(415)
     try:
-        json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (_TwiceError, RecursionError) as error:
+        json.loads(body, object_pairs_hook=once, parse_constant=no_constant)
+    except (AmbiguousJsonError, RecursionError) as error:
         raise BodyRefusedError(422, message=str(error) or "too deep") from None
     except ValueError:
         return
-
-
-class _TwiceError(ValueError):
-    """JSON that two programs could read differently."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise _TwiceError("a name stands twice")
-    return table
-
-
-def _no_constant(name: str) -> None:
-    raise _TwiceError(f"{name} is no number of JSON")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -51,6 +51,12 @@ class FileCamera:
 
     def take(self) -> Picture:
         """The folder's next picture by name, after the last the first again. Raises CameraLostError."""
+        jpeg = self.preview()
+        self._taken += 1
+        return judged(jpeg)
+
+    def preview(self) -> bytes:
+        """What would be taken now. Raises CameraLostError."""
         try:
             named = (path for path in self.folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
             found = sorted(path for path in named if path.is_file())
@@ -62,8 +68,7 @@ class FileCamera:
             raise CameraLostError(type(error).__name__) from error
         if len(jpeg) > MAX_BYTES:
             raise CameraLostError("the picture is too large")
-        self._taken += 1
-        return judged(jpeg)
+        return jpeg
 
 
 def judged(jpeg: bytes) -> Picture:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from apdu.channel import CountingChannel, TraceChannel
 from apdu.errors import CardAbsentError, ReaderNotFoundError, TransportError
 from apdu.readers import CardConnection
+from apps_catalog.block_list import Action
 from cardlib.driver import error_answer, read_card_bas
 from cardlib.psam import PsamError
 from cardlib.session import SocialSecurityCard
@@ -26,8 +27,13 @@ CONTACTLESS: Final = 2
 CONTACT_FIRST: Final = 3
 CONTACTLESS_FIRST: Final = 4
 NO_READER: Final = -11  # reader connection error (terminal.md §11)
-I_TYPES = (CONTACT, CONTACTLESS, CONTACT_FIRST, CONTACTLESS_FIRST)
 LOG = logging.getLogger("terminal_agent.cards")
+
+
+class CardListedError(AgentError):
+    """The block list has the card; its driver code is that of a card that its issuer blocked."""
+
+    failure: ClassVar[str] = "CARD_LISTED"
 
 
 class CardDesk:
@@ -89,6 +95,12 @@ class CardDesk:
         if not masked:
             LOG.info("full basic information read: reader %s, region %s", reader.name, view.region)
         return view.model_copy(update={"block": self._look(code)})
+
+    def demand_unlisted(self, identification_code: str) -> None:
+        """Before a card is served. A person at the counter sees doubtful cases in `block`. Raises CardListedError."""
+        view = self._look(identification_code)
+        if view is not None and view.action is Action.REFUSE:
+            raise CardListedError(view.texts[0].en)
 
     async def driver_read(self, i_type: int) -> tuple[int, str]:
         """iReadCardBas of terminal.md §11: (0, the 11 items) or (negative code, error text). Never raises."""

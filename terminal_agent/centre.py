@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import ssl
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from cardlib.failures import FailureCode
@@ -24,6 +24,9 @@ Reply = TypeVar("Reply", bound=BaseModel)
 LOG = logging.getLogger("terminal_agent.centre")
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
+# Well below the 5 s after which servers and gateways close an idle connection: a request that meets the closing would
+# look like a cut line.
+IDLE_S = 2.0
 # No compression: a short body that unpacks to gigabytes would pass any limit on what is received.
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _PASSING = frozenset({"INTERNAL", "DATABASE_UNAVAILABLE", "TIMEOUT", "SERVICE_UNREACHABLE"})
@@ -36,12 +39,28 @@ class CentreUnreachableError(Exception):
     failure: ClassVar[str] = "SERVICE_UNREACHABLE"
 
 
-class CentreRefusedError(Exception):
-    """The centre answered no. `failure` is the code of its problem document."""
+class RefusedField(BaseModel):
+    """What of a request was refused, by which rule, and what to do."""
 
-    def __init__(self, failure: str, detail: str) -> None:
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reason: str = Field(max_length=64)
+    text_zh: str = Field(max_length=200)
+    text_en: str = Field(max_length=200)
+    remedy_zh: str = Field(max_length=400)
+    remedy_en: str = Field(max_length=400)
+
+
+class CentreRefusedError(Exception):
+    """The centre answered no. `failure` is the code of its problem document, `fields` says what of the request."""
+
+    def __init__(self, failure: str, detail: str, fields: tuple[RefusedField, ...] = ()) -> None:
         super().__init__(detail)
         self.failure = failure
+        self.fields = fields
+
+
+_FIELDS = TypeAdapter(Annotated[tuple[RefusedField, ...], Field(max_length=64)])
 
 
 class IssuanceClient(Protocol):
@@ -117,6 +136,7 @@ class HttpIssuanceClient:
             auth=auth,
             verify=_authorities(base_url),
             timeout=timeout_s,
+            limits=httpx.Limits(keepalive_expiry=IDLE_S),
             transport=transport,
             trust_env=False,
         )
@@ -159,6 +179,18 @@ class HttpIssuanceClient:
     async def send_diagnosis(self, upload: DiagnosisUpload) -> Received:
         return await self._post("/v1/terminals/diagnoses", upload.model_dump_json(), Received)
 
+    async def exchange(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """A JSON object by any of the centre's routes. Raises CentreUnreachableError, CentreRefusedError."""
+        try:
+            answer = from_json(await self._send(method, path, content, {**_HEADERS, **headers}))
+        except ValueError:
+            raise CentreRefusedError("INTERNAL", f"no JSON on {path}") from None
+        if not isinstance(answer, dict):
+            raise CentreRefusedError("INTERNAL", f"no object on {path}")
+        return answer
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
@@ -172,24 +204,29 @@ class HttpIssuanceClient:
         return await self._post(f"/v1/hsm/{path}", request.model_dump_json(), reply)
 
     async def _post(self, path: str, body: str, reply: type[Reply]) -> Reply:
-        import httpx
-
-        try:
-            async with self._http.stream("POST", path, content=body, headers=_HEADERS) as response:
-                content = await _content(response)
-        except httpx.HTTPError as exc:
-            raise CentreUnreachableError(f"{type(exc).__name__} on {path}") from exc
-        if not response.is_success:
-            refusal = refusal_of(response.status_code, content)
-            # A problem of the centre's own naming waits for a person; a bare 503 is a gateway's and passes.
-            if response.status_code in _RETRYABLE_STATUS and refusal.failure in _PASSING:
-                raise CentreUnreachableError(f"status {response.status_code} on {path}")
-            raise refusal
+        content = await self._send("POST", path, body.encode(), _HEADERS)
         try:
             return reply.model_validate_json(content)
         except (ValidationError, ValueError) as exc:
             # The text of a ValidationError quotes its input, which may be card data.
             raise CentreRefusedError("INTERNAL", f"not a {_words(reply)}: {type(exc).__name__}") from None
+
+    async def _send(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> bytes:
+        """What a good answer carries."""
+        import httpx
+
+        try:
+            async with self._http.stream(method, path, content=content, headers=headers) as response:
+                received = await _content(response)
+        except httpx.HTTPError as exc:
+            raise CentreUnreachableError(f"{type(exc).__name__} on {path}") from exc
+        if response.is_success:
+            return received
+        refusal = refusal_of(response.status_code, received)
+        # A problem of the centre's own naming waits for a person; a bare 503 is a gateway's and passes.
+        if response.status_code in _RETRYABLE_STATUS and refusal.failure in _PASSING:
+            raise CentreUnreachableError(f"status {response.status_code} on {path}")
+        raise refusal
 
 
 def _authorities(base_url: str) -> ssl.SSLContext:
@@ -220,11 +257,13 @@ def _words(reply: type[BaseModel]) -> str:
 def refusal_of(status: int, content: bytes) -> CentreRefusedError:
     """The centre's problem document (RFC 9457), or what can be said without one."""
     code, detail = "", ""
+    fields: tuple[RefusedField, ...] = ()
     try:
         problem = from_json(content)
         if isinstance(problem, dict):
             code, detail = str(problem.get("code", "")), str(problem.get("detail", ""))[:500]
+            fields = _FIELDS.validate_python(problem.get("fields", ()))
     except ValueError:
         LOG.info("status %d without a problem document", status)
     known = code in FailureCode.__members__
-    return CentreRefusedError(code if known else "INTERNAL", detail or f"status {status}")
+    return CentreRefusedError(code if known else "INTERNAL", detail or f"status {status}", fields)

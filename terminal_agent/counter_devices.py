@@ -65,6 +65,12 @@ class CounterDevices:
             raise DeviceNotConfiguredError("no camera is configured")
         return await self._do(self._camera_device, self._camera.take)
 
+    async def preview(self) -> bytes:
+        """A picture of what the camera sees, kept nowhere. Raises as `take_picture`."""
+        if self._camera is None:
+            raise DeviceNotConfiguredError("no camera is configured")
+        return await self._do(self._camera_device, self._camera.preview)
+
     async def _follow(self, printer: ReceiptPrinter) -> None:
         while True:
             with suppress(AgentError):

@@ -23,11 +23,12 @@ from apdu.serial.pinpad import BETWEEN_DIGITS_S, TOTAL_S, Pin, PinPad, Purpose
 from cardlib.driver import error_answer
 from cardlib.driver_hsm import HsmSteps
 from cardlib.driver_session import Answer, DriverSession, DriverTerminal, EnteredPin, PinEntry
+from cardlib.failures import FailureCode, describe
 from cardlib.hsm_route import needs_hsm
 from cardlib.medical import PsamPurchase
 from cardlib.settlement_journal import Slip
 from terminal_agent.caller import CONNECTION, LINK, PROGRAM, Link
-from terminal_agent.cards import NO_READER, CardDesk, terminal_number_of
+from terminal_agent.cards import NO_READER, CardDesk, CardListedError, terminal_number_of
 from terminal_agent.centre import SecurityModule
 from terminal_agent.devices import DeviceHall
 from terminal_agent.driver_functions import ID_CARD_FUNCTION, DriverFunction
@@ -46,6 +47,8 @@ HOLD_S: Final = 30.0
 PIN_ENTRIES_S: Final = 2 * (TOTAL_S + BETWEEN_DIGITS_S)
 WATCH_PAUSE_S: Final = 1.0
 STEP_MISSING: Final = -23
+LISTED: Final = describe(FailureCode.CARD_BLOCKED).driver_code
+"""What installed programs know for a card that is not to be served."""
 _GONE = frozenset({-2, -3, -4, NO_READER})
 LOCAL: Final = "本机程序 / local program"
 PAGE: Final = "网页 / web page"
@@ -74,6 +77,9 @@ class PadEntry:
             raise
         self._used(None)
         return pin
+
+    def cancel(self) -> None:
+        self._pad.cancel()
 
 
 @dataclass(slots=True)
@@ -215,6 +221,7 @@ class DriverDesk:
 
     def _logged_in(self, session: DriverSession, act: Callable[[DriverSession], T]) -> T:
         self._journal.admit()
+        self._desk.demand_unlisted(session.opened().identification_code)
         result = act(session)
         self._note_use("log_in", session)
         return result
@@ -245,10 +252,24 @@ class DriverDesk:
 
         Raises DeviceNotConfiguredError, and as `PinEntry`.
         """
+        return self.enter_pin(PinSubject("iReloadPIN", reader=reader), is_new=True)
+
+    def enter_pin(self, subject: PinSubject, *, is_new: bool) -> EnteredPin:
+        """Asked for outside of a driver function. Blocks; not for the event loop. Raises as `new_pin`."""
         if self._new_pins is None:
             raise DeviceNotConfiguredError("this terminal has no PIN pad and no PIN dialog")
-        self._dialog.subject = lambda is_new: PinSubject("iReloadPIN", reader=reader)
-        return self._new_pins.enter(is_new=True)
+        self._dialog.subject = lambda is_new: subject
+        return self._new_pins.enter(is_new=is_new)
+
+    @property
+    def has_pin_pad(self) -> bool:
+        return self._pad is not None
+
+    def give_up_pin(self) -> None:
+        """Ends what `enter_pin` waits for, as cancelled."""
+        self._dialog.give_up()
+        if self._pad is not None:
+            self._pad.cancel()
 
     async def try_pad(self) -> int:
         """How many keys somebody pressed at the PIN pad. Raises DeviceNotConfiguredError, and as `PinEntry`."""
@@ -314,6 +335,7 @@ class DriverDesk:
         def by_psam() -> Answer:
             self._journal.admit(is_money=function.name in SETTLEMENTS)
             refusal = self.settlements.clear_way(session) if function.name in SETTLEMENTS else None
+            refusal = refusal or self._listed(function, session)
             answer = refusal or function.run(session, steps, *arguments)
             self.settlements.close(slip, answer)
             if answer[0] == 0 and function.use is not None:
@@ -326,6 +348,15 @@ class DriverDesk:
         finally:
             if self._entry is not None:
                 self._entry.forget()
+
+    def _listed(self, function: DriverFunction, session: DriverSession) -> Answer | None:
+        """The refusal of a card that the block list has. What is unclear with it was resolved before."""
+        if function.serves_holder:
+            try:
+                self._desk.demand_unlisted(session.opened().identification_code)
+            except CardListedError as error:
+                return LISTED, error_answer(error)[1]
+        return None
 
     async def _read_bas(self, i_type: int) -> Answer:
         await self._release()

@@ -22,6 +22,8 @@ UNKNOWN_FUNCTION: Final = -13
 _I_TYPES = (1, 2, 3, 4)
 _AUTH_TYPES = (1, 2)
 
+_FOR_ANYBODY = frozenset({"PKI_VerifySign", "PKI_SealEnvelope"})
+
 Run = Callable[..., Answer]
 
 
@@ -45,6 +47,11 @@ class DriverFunction:
     def begins(self) -> bool:
         """The function chooses a reader; a later step goes on with the card of the one before."""
         return I_TYPE in self.parameters or self.assumed_type > 0
+
+    @property
+    def serves_holder(self) -> bool:
+        """A card on the block list is refused it: all that changes the card, moves money or speaks for the holder."""
+        return self.begins and not self.name.startswith("iRead") and self.name not in _FOR_ANYBODY
 
     def arranged(self, given: Sequence[object]) -> list[int | str]:
         """Checked arguments, iType first. A PIN in them is dropped unread: the holder types it in the terminal.

@@ -55,7 +55,7 @@ SECURITY_HEADERS = {
 }
 
 
-OWN_PATHS = ("/pin", "/pair")
+OWN_PATHS = ("/pin", "/pair", "/kiosk", "/gate")
 """Pages where a person answers: neither a listed page nor a program may open them or answer for the person."""
 PAIRING_PATH = "/v1/pairings"
 PERMISSION_PATH: Final = "/permission"

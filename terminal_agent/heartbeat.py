@@ -10,12 +10,14 @@ import base64
 import logging
 import random
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cardlib.failures import FailureCode
-from cardlib.terminal_state import DeviceState, DiagnosisUpload, Heartbeat, JournalState, Orders
+from cardlib.terminal_state import DeviceState, DiagnosisUpload, Heartbeat, JournalState, Orders, Supplies
 from terminal_agent.centre import CentreRefusedError, CentreUnreachableError, TerminalCentre
 from terminal_agent.diagnosis import bundle
 from terminal_agent.journal.views import JournalView, view_of
@@ -34,6 +36,25 @@ LOG = logging.getLogger("terminal_agent.heartbeat")
 _RANDOM = random.SystemRandom()
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The centre's time, Unix seconds, at this second of the monotonic clock."""
+
+    centre: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """What a machine that serves people itself tells besides."""
+
+    supplies: Supplies | None = None
+    help_wanted_s: float | None = None
+    mode: Literal["open", "busy", "staff", "out"] | None = None
+    failures: tuple[FailureCode, ...] = ()
+    rules: str | None = None
+
+
 class Heart:
     """On the event loop. Beats where there is a centre that knows this terminal's key."""
 
@@ -47,6 +68,15 @@ class Heart:
         self._epoch: int | None = None
         self._answered = ""
         self._is_well = True
+        self.machine: Callable[[], MachineState] = MachineState
+        """Asked at each heartbeat."""
+        self.heard: Heard | None = None
+        """With the last answer; any thread may look."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the centre took the last one; also where none was sent yet."""
+        return self._is_well
 
     def start(self) -> None:
         if self._centre is not None:
@@ -87,6 +117,7 @@ class Heart:
             self._is_well = False
             return
         self._is_well = True
+        self.heard = Heard(orders.now.timestamp(), time.monotonic())
         for failure in told:
             self._failures.pop(failure, None)
         await self._obey(orders)
@@ -122,6 +153,7 @@ class Heart:
         held = None if last is None else last.held
         block_list, catalog = contents.block_list, contents.catalog
         journal = await asyncio.to_thread(view_of, agent.journal)
+        machine = self.machine()
         return Heartbeat(
             sent_at=now,
             version=self._version,
@@ -139,15 +171,20 @@ class Heart:
                 for device in agent.device_list()[:_MOST_DEVICES]
             ),
             readers=min(64, sum(_is_here(reader) for reader in agent.registry.all())),
-            failures=tuple(self._now_wrong(journal))[:_MOST_FAILURES],
+            failures=tuple(self._now_wrong(journal, machine.failures))[:_MOST_FAILURES],
             is_locked=agent.lock.lock is not None,
             configuration_epoch=self._epoch or 0,
+            supplies=machine.supplies,
+            help_wanted_s=machine.help_wanted_s,
+            mode=machine.mode,
+            rules=machine.rules,
         )
 
-    def _now_wrong(self, journal: JournalView) -> dict[str, None]:
+    def _now_wrong(self, journal: JournalView, of_machine: Iterable[FailureCode]) -> dict[str, None]:
         """Newest first, each once."""
         wrong = dict.fromkeys(reversed(self._failures))
         wrong |= dict.fromkeys(alarm.failure.value for alarm in self._agent.catalog.alarms)
+        wrong |= dict.fromkeys(code.value for code in of_machine)
         if self._agent.registry.is_service_lost:
             wrong[FailureCode.READER_SERVICE_UNAVAILABLE.value] = None
         if journal.failure:

@@ -51,8 +51,17 @@ class JobService:
     def has_centre(self) -> bool:
         return self._centre is not None
 
-    def start(self, request: CardSessionRequest) -> Job:
-        """Raises NoCentreError, UnknownReaderError, CardAbsentError, ReaderBusyError, DeviceNotConfiguredError."""
+    def start(
+        self,
+        request: CardSessionRequest,
+        *,
+        visit: str | None = None,
+        ask_pin: Callable[[str], EnteredPin] | None = None,
+    ) -> Job:
+        """`visit`: a kiosk's at the centre. `ask_pin` gives a reset's new PIN in place of the terminal's own way.
+
+        Raises NoCentreError, UnknownReaderError, CardAbsentError, ReaderBusyError, DeviceNotConfiguredError.
+        """
         if self._centre is None:
             raise NoCentreError("no issuance service is configured")
         reader = self._registry.get(request.reader)
@@ -65,12 +74,20 @@ class JobService:
             application_id=request.application_id,
             region=request.region,
             can_print=self._prints(request),
+            visit=visit,
         )
         self._registry.take(reader, OWNER, PROGRAM.get())
         job = Job(id=secrets.token_urlsafe(12), reader=reader.name, request=wire)
         self._jobs[job.id] = job
         relay = Relay(
-            job, reader, self._registry, self._centre, self._settings, self._report, self._printer, self._ask_pin
+            job,
+            reader,
+            self._registry,
+            self._centre,
+            self._settings,
+            self._report,
+            self._printer,
+            ask_pin or self._ask_pin,
         )
         task = asyncio.create_task(relay.run(), name=f"card session {job.id}")
         task.add_done_callback(lambda _: self._finished(job, reader))

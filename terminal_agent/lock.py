@@ -44,6 +44,7 @@ class TerminalLock:
 
     def set(self, lock: Lock | None) -> None:
         """As the centre says. A session that runs is let end: half a card is worse than one more."""
+        lock = None if lock is None else lock.shown()
         if lock == self.lock:
             return
         self.lock = lock

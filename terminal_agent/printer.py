@@ -51,6 +51,8 @@ class PrinterDesk:
         self._device = Device(DeviceKind.CARD_PRINTER, address)
         self._look: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self.last: PrinterAnswer | None = None
+        """What the printer said last, None when it is not heard."""
 
     @property
     def is_configured(self) -> bool:
@@ -71,14 +73,14 @@ class PrinterDesk:
 
     async def ready(self, wanted: Wanted) -> None:
         """Return when a card can be printed. Raises DeviceNotConfiguredError, PrinterNotReadyError."""
-        link = self._known()
-        failure = await self._until(link.status, lambda answer: answer.state.can_print, wanted)
+        link = self.link
+        failure = await self.until(link.status, lambda answer: answer.state.can_print, wanted)
         if failure is not None:
             raise PrinterNotReadyError(failure)
 
     async def print(self, order: PrintOrder, wanted: Wanted) -> PrintReport:
         """One card for one job id; the report of a failure names what the printer wanted last."""
-        link, seen = self._known(), list[PrintJob]()
+        link, seen = self.link, list[PrintJob]()
 
         async def look() -> PrinterAnswer:
             answer = await link.job(order.job_id)
@@ -88,7 +90,7 @@ class PrinterDesk:
             return answer
 
         async with self._turn:
-            failure = await self._until(look, lambda a: a.job in (PrintJob.PRINTED, PrintJob.FAILED), wanted)
+            failure = await self.until(look, lambda a: a.job in (PrintJob.PRINTED, PrintJob.FAILED), wanted)
         if failure is None and seen[-1] is PrintJob.FAILED:
             failure = FailureCode.PRINT_FAILED
         done = "already_printed" if seen[:1] == [PrintJob.PRINTED] else "printed"
@@ -103,7 +105,7 @@ class PrinterDesk:
             }
         )
 
-    async def _until(
+    async def until(
         self,
         ask: Callable[[], Awaitable[PrinterAnswer]],
         is_over: Callable[[PrinterAnswer], bool],
@@ -141,6 +143,7 @@ class PrinterDesk:
 
     def _note(self, answer: PrinterAnswer | None) -> None:
         """An event for each change; the first good word of the printer is none."""
+        self.last = answer
         if answer is None:
             state, failure = DeviceState.LOST, FailureCode.PRINTER_UNAVAILABLE
         elif answer.state in FAILURES:
@@ -159,7 +162,9 @@ class PrinterDesk:
             {"kind": device.kind.value, "port": device.port, "failure": failure.value if failure else None},
         )
 
-    def _known(self) -> PrinterLink:
+    @property
+    def link(self) -> PrinterLink:
+        """Raises DeviceNotConfiguredError."""
         if self._link is None:
             raise DeviceNotConfiguredError("no card printer is configured")
         return self._link

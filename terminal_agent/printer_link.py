@@ -7,6 +7,12 @@ A bridge is a small program beside a maker's driver. It takes one JSON object a 
     {"act": "print", "job_id": "…", "face": {…}} -> {"state": "ready", "job": "queued"}
 
 For one `job_id` it prints one card, however often it is asked. What it adds to an answer is let pass.
+
+The bridge of a card machine also moves cards between hopper, encoder, print head, tray and reject bin:
+
+    {"act": "load", "card_id": "…"}              -> {"state": "ready", "place": "encoder", "inside": "…", "hopper": 48}
+
+`machine`, `eject` and `reject` are asked and answered alike. A bridge that moves no cards answers without `place`.
 """
 
 from __future__ import annotations
@@ -14,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import json
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol
+from typing import Annotated, Any, ClassVar, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cardlib.failures import FailureCode
 from cardlib.wire import CardFace
@@ -51,6 +57,25 @@ class PrintJob(StrEnum):
     FAILED = "failed"
 
 
+class CardPlace(StrEnum):
+    """Where the card of a `card_id` is; `none`: there is no such card. `taken` and `bin` are final."""
+
+    NONE = "none"
+    MOVING = "moving"
+    ENCODER = "encoder"
+    PRINTER = "printer"
+    TRAY = "tray"
+    TAKEN = "taken"
+    BIN = "bin"
+
+    @property
+    def is_inside(self) -> bool:
+        return self in (CardPlace.MOVING, CardPlace.ENCODER, CardPlace.PRINTER)
+
+
+Pieces = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
 FAILURES: Final = {
     PrinterState.RIBBON_LOW: FailureCode.PRINTER_RIBBON_LOW,
     PrinterState.RIBBON_EMPTY: FailureCode.PRINTER_RIBBON_EMPTY,
@@ -68,12 +93,21 @@ class PrinterLostError(Exception):
 
 
 class PrinterAnswer(BaseModel):
-    """The printer's state, and that of the job in question."""
+    """The printer's state, and that of the job in question.
+
+    Of a card machine also the place of the card in question, the id of the card inside (empty for none), and what is
+    left: blanks in the hopper, cards in the reject bin, prints on the ribbon; null for what it does not count.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     state: PrinterState
     job: PrintJob = PrintJob.UNKNOWN
+    place: CardPlace | None = None
+    inside: Annotated[str, Field(pattern=r"^(?:[0-9a-f]{32})?$")] = ""
+    hopper: Pieces | None = None
+    bin: Pieces | None = None
+    ribbon: Pieces | None = None
 
 
 class PrinterLink(Protocol):
@@ -84,6 +118,25 @@ class PrinterLink(Protocol):
     async def job(self, job_id: str) -> PrinterAnswer: ...
 
     async def submit(self, job_id: str, face: CardFace) -> PrinterAnswer: ...
+
+    async def machine(self, card_id: str) -> PrinterAnswer:
+        """Where this card is, and what is left."""
+        ...
+
+    async def load(self, card_id: str) -> PrinterAnswer:
+        """To the encoder: a blank from the hopper for an id not heard before, or the card itself from inside or tray.
+
+        Nothing moves while another card is inside or lies in the tray.
+        """
+        ...
+
+    async def eject(self, card_id: str) -> PrinterAnswer:
+        """From inside to the tray."""
+        ...
+
+    async def reject(self, card_id: str) -> PrinterAnswer:
+        """From inside or the tray to the reject bin."""
+        ...
 
 
 class PrinterBridge:
@@ -102,6 +155,21 @@ class PrinterBridge:
 
     async def submit(self, job_id: str, face: CardFace) -> PrinterAnswer:
         return await self._ask({"act": "print", "job_id": job_id, "face": face.model_dump(mode="json")})
+
+    async def machine(self, card_id: str) -> PrinterAnswer:
+        return await self._move("machine", card_id)
+
+    async def load(self, card_id: str) -> PrinterAnswer:
+        return await self._move("load", card_id)
+
+    async def eject(self, card_id: str) -> PrinterAnswer:
+        return await self._move("eject", card_id)
+
+    async def reject(self, card_id: str) -> PrinterAnswer:
+        return await self._move("reject", card_id)
+
+    async def _move(self, act: str, card_id: str) -> PrinterAnswer:
+        return await self._ask({"act": act, "card_id": card_id})
 
     async def _ask(self, question: dict[str, Any]) -> PrinterAnswer:
         try:

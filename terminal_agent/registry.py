@@ -84,6 +84,10 @@ class Reader:
     holder: Holder | None = None
     """Who has it implicitly; leases are the keeper's."""
     is_session_over: bool = False
+    seen_at: float = 0.0
+    """Seconds of the monotonic clock when the monitor saw the card come; `added_at`: the reader, 0 once a card has
+    been taken out of it."""
+    added_at: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -159,7 +163,7 @@ class ReaderRegistry:
 
         def carry(event: ReaderEvent) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._apply, service, event)
+                loop.call_soon_threadsafe(self._apply, service, event, time.monotonic())
 
         # Names first, so that a call right after start finds its reader; cards follow from the monitor.
         scout = ReaderWorker("scout")
@@ -191,8 +195,8 @@ class ReaderRegistry:
         return [reader for reader in self.all() if not reader.is_psam]
 
     def psam_reader(self) -> Reader | None:
-        """The configured PSAM slot that has a card, else None."""
-        return next((reader for reader in self.all() if reader.is_psam and reader.has_card), None)
+        """The configured PSAM slot that has a card and no holder, else None."""
+        return next((reader for reader in self.all() if reader.is_psam and reader.has_card and not reader.holder), None)
 
     def is_there(self, name: str) -> bool:
         reader = self._readers.get(name)
@@ -301,8 +305,8 @@ class ReaderRegistry:
             reader = self._readers[name] = Reader(name, service, ReaderWorker(name), is_psam)
         return reader
 
-    def _apply(self, service: ReaderService, event: ReaderEvent) -> None:
-        """One event of a monitor, on the loop: state first, listeners after."""
+    def _apply(self, service: ReaderService, event: ReaderEvent, at: float) -> None:
+        """One event of a monitor, which saw it `at`, on the loop: state first, listeners after."""
         if event.kind in ("service_lost", "service_restored"):
             self.is_service_lost = event.kind == "service_lost"
             for reader in self._readers.values() if self.is_service_lost else ():
@@ -312,7 +316,7 @@ class ReaderRegistry:
             if event.reader in self._readers:
                 self._lose(self._readers[event.reader])
         else:
-            self._apply_presence(service, event)
+            self._apply_presence(service, event, at)
         reader_or_none = self._readers.get(event.reader)
         data = {"reader": event.reader, "state": None, "atr": None}
         if reader_or_none is not None:
@@ -320,16 +324,18 @@ class ReaderRegistry:
             data["role"] = "psam" if reader_or_none.is_psam else "card"
         self._hub.publish(event.kind, data)
 
-    def _apply_presence(self, service: ReaderService, event: ReaderEvent) -> None:
+    def _apply_presence(self, service: ReaderService, event: ReaderEvent, at: float) -> None:
         reader = self._admit(service, event.reader)
         if reader is None:
             return
-        if event.kind == "card_inserted":
-            reader.atr = event.atr or b""
+        if event.kind == "reader_added":
+            reader.added_at = at
+        elif event.kind == "card_inserted":
+            reader.atr, reader.seen_at = event.atr or b"", at
             reader.insertions += 1
             reader.is_session_over = False
         elif event.kind == "card_removed":
-            reader.atr = None
+            reader.atr, reader.added_at = None, 0.0
             reader.is_session_over = False
         reader.changed.set()
 

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from apdu.channel import Channel, CountingChannel, TraceChannel, follow_up
 from apdu.errors import CardAbsentError, CardRemovedError, CardUnsupportedError, ReaderLostError, TransportError
@@ -75,6 +76,10 @@ class Job:
     failure: FailureCode | None = None
     detail: str = ""
     outcome: SessionOutcome | None = None
+    phase: Literal["write", "print", "end"] = "write"
+    """What is done to the card; `end`: nothing more, the centre is heard."""
+    wants: FailureCode | None = None
+    """What the job waits for now, beside the card."""
 
 
 class _CardGoneError(Exception):
@@ -227,8 +232,10 @@ class Relay:
     async def _print(self, order: PrintOrder) -> SessionReply:
         """The card's own reader is free meanwhile: it may travel to the print head."""
         self._job.step, self._job.steps = order.step, order.steps
+        self._job.phase = "print"
         self._say(order.text_zh, order.text_en)
         report = await self._printer.print(order, self._wait_for_printer)
+        self._job.phase = "end"
         crash_points.reach("relay.printed")
         reply = await self._patiently(lambda: self._centre.report_print(report))
         crash_points.reach("relay.reported")
@@ -241,7 +248,7 @@ class Relay:
             return
         self._job.state = JobState.AWAITING_PRINTER
         words = describe(failure)
-        self._say(words.text_zh, words.text_en)
+        self._say(words.text_zh, words.text_en, wants=failure)
 
     async def _patiently(self, request: Callable[[], Awaitable[SessionReply]]) -> SessionReply:
         """Repeat a request that found no centre, with growing pauses, until the deadline."""
@@ -255,7 +262,8 @@ class Relay:
                 LOG.info("job %s: %s", self._job.id, exc)
                 if time.monotonic() + pause_s > deadline:
                     raise
-                self._say("网络断了，正在重新连接，请勿取卡", "Network down, reconnecting; leave the card in")
+                texts = "网络断了，正在重新连接，请勿取卡", "Network down, reconnecting; leave the card in"
+                self._say(*texts, wants=FailureCode.SERVICE_UNREACHABLE)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -289,8 +297,8 @@ class Relay:
         failure = describe(code)
         self._say(failure.text_zh, failure.text_en)
 
-    def _say(self, text_zh: str, text_en: str) -> None:
-        self._job.text_zh, self._job.text_en = text_zh, text_en
+    def _say(self, text_zh: str, text_en: str, wants: FailureCode | None = None) -> None:
+        self._job.text_zh, self._job.text_en, self._job.wants = text_zh, text_en, wants
         self._report(self._job)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,6 +55,8 @@ Port = Annotated[str, Field(min_length=1, max_length=256)]
 HostPort = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):[0-9]{1,5}$")]
 Baud = Annotated[int, Field(ge=1200, le=921600)]
 URL_PLACE = "{url}"
+STAFF_PIN = r"^(scrypt:[0-9]{1,2}:[0-9a-f]{32}:[0-9a-f]{64})?$"
+"""scrypt, its cost as a power of two, salt and result."""
 
 
 class Mt3Reader(BaseModel):
@@ -141,6 +143,28 @@ class AgentSettings(BaseSettings):
     receipt_printer_baud: Baud = 9600
     camera: str | None = Field(default=None, pattern=r"^file:.{1,256}$")
     """`file:` and a folder: the camera is a simulator only."""
+    encoder_reader: str = Field(default="", max_length=128)
+    """Part of the name of the reader inside the card machine; it is no citizen's slot."""
+    kiosk_place: str = Field(default="", max_length=60)
+    """Where the kiosk stands and what it is called, for its screens and receipts."""
+    kiosk_hours: str = Field(default="", max_length=60)
+    """When somebody is there to help."""
+    kiosk_elsewhere: str = Field(default="", max_length=120)
+    """Where people go while the kiosk is out of service."""
+    kiosk_flows: tuple[str, ...] = ()
+    """What this kiosk offers, by name; nothing means all it can."""
+    kiosk_keep_card_min: int = Field(default=30, ge=1, le=1440)
+    """A finished card waits so long inside for its person; then it goes into the reject bin."""
+    kiosk_voice: Literal["auto", "browser", "espeak", "off"] = "auto"
+    """Who speaks: the browser's own voices, espeak-ng of this computer, the one where the other is missing, nobody."""
+    kiosk_staff_pin: str = Field(default="", pattern=STAFF_PIN)
+    """What opens the staff's page, as `onecard agent staff-pin` writes it; without one the page stays closed."""
+    transit_rules: Path | None = None
+    """Rules of a gate (docs/transit-gate.md); with them, profile transit is one. Read again when the file changes."""
+    transit_display: bool = False
+    """Show the gate's display on the terminal too."""
+    transit_statement_s: Seconds = 600.0
+    """How often a gate tells the centre its sums of the day, where they have changed."""
     simulated: bool = False
     """Its devices are simulators, which everything that lists them says."""
     debit_journal: Path | None = None
@@ -162,4 +186,6 @@ class AgentSettings(BaseSettings):
     def _keeps_what_it_fetches(self) -> Self:
         if self.catalog_url is not None and self.state_dir is None:
             raise ValueError("catalog_url needs state_dir, the folder where what is fetched is kept")
+        if self.transit_rules is not None and (self.state_dir is None or self.profile is not Profile.TRANSIT):
+            raise ValueError("transit_rules needs profile transit and state_dir, the folder of the taps")
         return self

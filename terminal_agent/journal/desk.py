@@ -61,6 +61,11 @@ class JournalDesk:
     def is_kept(self) -> bool:
         return self._folder is not None and self._centre is not None
 
+    @property
+    def client_id(self) -> str | None:
+        """What the centre knows this terminal as."""
+        return None if self._centre is None else self._centre.client_id
+
     def journal(self) -> RecordJournal | None:
         """None where nothing is kept. Raises JournalFullError while it cannot be opened."""
         if self._folder is None or self._centre is None:

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,6 +44,7 @@ RESERVE_BYTES: Final = 256 * 1024
 MONEY_SHARE: Final = 0.9
 """Of each limit: what is left above it is for what has happened already and must be written down."""
 CLIENT_CHANGED: Final = "CLIENT_CHANGED"
+DAMAGED: Final = "JOURNAL_DAMAGED"
 _BUSY_S: Final = 5.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA: Final = """
@@ -273,6 +274,20 @@ class RecordJournal:
                 )
             )
 
+    def has(self, key: str) -> bool:
+        with self._reading() as sql:
+            return sql.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone() is not None
+
+    def bodies(self, kinds: Collection[str], since: datetime) -> list[str]:
+        """Of records of these kinds, made since then by this terminal's clock; oldest first."""
+        marks = ", ".join("?" * len(kinds))
+        with self._reading() as sql:
+            rows = sql.execute(
+                f"SELECT body FROM records WHERE kind IN ({marks}) AND at >= ? ORDER BY sequence",  # noqa: S608 - marks
+                (*kinds, since.astimezone(UTC).isoformat()),
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def aside(self, limit: int = 100) -> list[Aside]:
         """The newest first."""
         with self._reading() as sql:
@@ -315,7 +330,7 @@ class RecordJournal:
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
-                found = (remains.journal_id, "JOURNAL_DAMAGED", remains.records) if remains else (None, None, None)
+                found = (remains.journal_id, DAMAGED, remains.records) if remains else (None, None, None)
                 _begin(connection, self._clock(), self._client, *found)
             self._claim(connection)
             connection.execute("COMMIT")

@@ -24,6 +24,8 @@ from cardlib.wire import (
     SessionStart,
 )
 from terminal_agent.app import create_app
+from terminal_agent.registry import Reader
+from terminal_agent.server import Ready
 from terminal_agent.settings import AgentSettings
 
 ATR = bytes.fromhex("3B6D000000FE00000086FE990100000001")
@@ -146,8 +148,28 @@ async def client_of(app: FastAPI, **headers: str) -> AsyncIterator[httpx.AsyncCl
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE) as client:
         client.headers.update(headers)
-        await asyncio.sleep(0.05)
+        await until(lambda: all(_is_looked_at(reader) for reader in app.state.agent.registry.all()))
         yield client
+
+
+def _is_looked_at(reader: Reader) -> bool:
+    """Whether the monitor has told what lies in it; of readers that are not simulated here, whether it is known."""
+    if reader.is_lost or not isinstance(reader.service, InProcessReaders):
+        return True
+    slot = reader.service.watch().wait(0).get(reader.name)
+    return slot is None or (reader.added_at > 0 and reader.has_card == slot.is_present)
+
+
+def wait_for_cards(where: Ready, readers: InProcessReaders) -> None:
+    """Until an agent in a thread knows which readers have a card."""
+    deadline = time.monotonic() + 20
+    with httpx.Client(base_url=where.url, trust_env=False) as http:
+        while True:
+            known = {one["name"] for one in http.get("/v1/readers").json() if one["atr"] is not None}
+            if known == {name for name, slot in readers.watch().wait(0).items() if slot.is_present}:
+                return
+            assert time.monotonic() < deadline, known
+            time.sleep(0.01)
 
 
 @asynccontextmanager
@@ -158,7 +180,7 @@ async def agent_with(
         yield client
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     """The first true value of `condition`, awaited if need be."""
     deadline = time.monotonic() + timeout_s
     while True:
