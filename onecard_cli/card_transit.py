@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from onecard_cli.card_account import NOT_CARRIED_OUT, NOTHING_INTERRUPTED, check_moves_money, fen, yuan
+from cardlib.money import yuan
+from onecard_cli.card_account import NOT_CARRIED_OUT, NOTHING_INTERRUPTED, check_moves_money, fen
 from onecard_cli.desk import Desk, JsonOption, ReaderOption, TraceOption, desk, keys_of_home
 from onecard_cli.output import CommandError, print_json, reports_failures
 

@@ -8,11 +8,12 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -32,7 +33,14 @@ DEMO_DIGITS = "482915"
 """Password of the invented person's electronic card, in a folder that ends with the demo."""
 PHONE = "demo"
 JOB_POLL_S = 0.05
+SHOWS = {
+    "login": ("demo_login", "LoginDemo"),
+    "kiosk": ("demo_kiosk", "KioskDemo"),
+    "transit": ("demo_transit", "TransitDemo"),
+}
+"""Other demos by their option."""
 REGION = "110000"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -253,7 +261,7 @@ class Demo:
         """The electronic card onto the demo's phone."""
         with self._step("wallet_apply", "手机领取电子社保卡 / the phone gets the electronic card") as step:
             claim = (PERSON["name"], PERSON["social_security_number"], issued["card_number"])
-            signed = _phone(system, lambda channel: channel.sign_up(*claim, DEMO_DIGITS, "demo-wallet"))
+            signed = phone_of(system, lambda channel: channel.sign_up(*claim, DEMO_DIGITS, "demo-wallet"))
             demand(signed["ecard_no"] == issued["ecard_no"], "another electronic card")
             step.detail = {"level": signed["sign_level"]}
 
@@ -262,7 +270,7 @@ class Demo:
 
         verifier = system.client("verifier-1")
         with self._step("qr_validate", "手机出示二维码：识读并核验 / the phone's QR decoded and validated") as step:
-            shown = _phone(system, lambda channel: channel.code("identity"))["code"]
+            shown = phone_of(system, lambda channel: channel.code("identity"))["code"]
             code = decode_qr(picture_of(shown.encode()).png(SMALLEST_PX))
             demand(code == shown, "the picture holds another code")
             answer = ask(verifier, "POST", "/v1/ecard-codes/validate", json={"code": code, "scene": "identity"})
@@ -283,7 +291,7 @@ class Demo:
                 busi_seq = await channel.password_given(DEMO_DIGITS, "loss")
                 return await channel.post(path, body | {"busi_seq": busi_seq})
 
-            _phone(system, work)
+            phone_of(system, work)
             ask(operator, "POST", "/v1/publications", json={})
             ask(agent, "POST", "/v1/catalog/fetch")
             return str(ask(agent, "POST", "/v1/block-list/look", json={"kind": "card", "number": chip})["verdict"])
@@ -297,10 +305,11 @@ class Demo:
                 demand(step.detail["verdict"] == expected, f"the terminal says {step.detail['verdict']}")
 
 
-def _phone(system: Any, work: Callable[[Any], Any]) -> dict[str, Any]:
+def phone_of(system: Any, work: Callable[[Any], Awaitable[T]]) -> T:
+    """What the demo's phone does at the centre."""
     from onecard_cli.wallet import CLIENT_ID, at_centre
 
-    answer: dict[str, Any] = at_centre(system.issuance_url, CLIENT_ID, PHONE, work, home=system.home)
+    answer: T = at_centre(system.issuance_url, CLIENT_ID, PHONE, work, home=system.home)
     return answer
 
 
@@ -346,6 +355,8 @@ def demo(
     no_pcsc: Annotated[bool, typer.Option("--no-pcsc", help="用内置读卡器 / built-in reader, no pcscd")] = False,
     tear: Annotated[int, typer.Option(min=0, help="第 N 条制卡指令后拔卡再插回 / pull the card after N commands")] = 0,
     login: Annotated[bool, typer.Option("--login", help="再扫码登录一个网站 / then log in to a site by scan")] = False,
+    kiosk: Annotated[bool, typer.Option("--kiosk", help="在自助机上办卡、补卡 / cards made at a kiosk")] = False,
+    transit: Annotated[bool, typer.Option("--transit", help="刷卡、扫码过闸机 / at the gates of a metro")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON")] = False,
 ) -> None:
     """从一片空白芯片到能用的社保卡，全程演示 / from a bare chip to a social security card in use.
@@ -356,10 +367,13 @@ def demo(
     Examples: ./onecard demo
               ./onecard demo --generation 2.0 --tear 40 --json
               ./onecard demo --login
+              ./onecard demo --kiosk
+              ./onecard demo --transit
     """
     use_pcsc = not no_pcsc and has_pcsc(is_silent=as_json)
     progress = Progress(is_silent=as_json)
-    run = _chosen(login)(generation, use_pcsc=use_pcsc, tear=tear, progress=progress)
+    shows = {"login": login, "kiosk": kiosk, "transit": transit}
+    run = _chosen(shows)(generation, use_pcsc=use_pcsc, tear=tear, progress=progress)
     failed: Exception | None = None
     started = time.perf_counter()
     try:
@@ -390,12 +404,15 @@ def demo(
         raise failed
 
 
-def _chosen(login: bool) -> type[Demo]:
-    if not login:
+def _chosen(shows: dict[str, bool]) -> type[Demo]:
+    wanted = [show for show, is_wanted in shows.items() if is_wanted]
+    if not wanted:
         return Demo
-    from onecard_cli.demo_login import LoginDemo
-
-    return LoginDemo
+    if len(wanted) > 1:
+        raise CommandError(FailureCode.INPUT_INVALID, f"一次演示一样 / one at a time: --{' --'.join(wanted)}")
+    module, name = SHOWS[wanted[0]]
+    found: type[Demo] = getattr(import_module(f"onecard_cli.{module}"), name)
+    return found
 
 
 def has_pcsc(*, is_silent: bool) -> bool:
@@ -421,6 +438,8 @@ def _print_table(run: Demo, total_ms: float, progress: Progress) -> None:
         table.add_row(step.title, "✓" if step.ok else "✗", f"{step.ms:,.0f}")
     table.add_row("合计 / total", "", f"{total_ms:,.0f}")
     progress.print(table)
+    if not run.counts["apdus"]:
+        return
     progress.print(
         f"制卡 / personalisation: {run.counts['apdus']} 条指令 / APDUs, "
         f"{run.counts['network_round_trips']} 次网络往返 / network round trips"

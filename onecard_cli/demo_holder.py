@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from cardlib.identity import citizen_number
 from hsm.sealed_store import write_atomically
 from onecard_cli.demo import Demo, Progress
+from onecard_cli.kiosk_stand import card_folder
+from simulators.card import CardStore
 
 if TYPE_CHECKING:
     from onecard_cli.system import System
@@ -31,6 +33,8 @@ def demo_holder(system: System) -> dict[str, str]:
         demo = Demo("3.0", use_pcsc=system.use_pcsc, tear=0, progress=Progress(is_silent=True))
         made = demo.issue(system, system.client("terminal-1"), system.agent_client(), _PERSON, _FIRST_NUMBER)
         made.link.remove()
+        chip = made.link.card.state
+        CardStore(card_folder(system.home) / f"{chip.historical.hex()[-8:]}.json").save(chip)
         holder = {
             "name": _PERSON["name"],
             "number": _PERSON["social_security_number"],

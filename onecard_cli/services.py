@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ from onecard_cli import (
     agent_pairings,
     agent_samples,
     agent_selftest,
+    agent_staff,
+    journeys,
     office,
     office_photo,
     publication,
@@ -54,7 +57,9 @@ agent_app.command("samples")(agent_samples.samples)
 agent_app.command("selftest")(agent_selftest.selftest)
 agent_app.add_typer(agent_config.config_app, name="config")
 agent_app.command("register")(agent_config.register)
+agent_app.command("staff-pin")(agent_staff.staff_pin)
 issuance_app.add_typer(terminals.terminals_app, name="terminals")
+issuance_app.add_typer(journeys.journeys_app, name="journeys")
 agent_app.command("diagnose")(agent_diagnosis.diagnose)
 issuance_app.command("reconcile")(agent_journal.reconcile)
 
@@ -204,6 +209,8 @@ def run_agent(
     state_dir: Annotated[Path | None, typer.Option(help="终端保存数据的文件夹 / what the agent keeps")] = None,
     catalog_url: Annotated[str | None, typer.Option(help="目录和黑名单的发布地址 / repository to fetch from")] = None,
     catalog_root: Annotated[Path | None, typer.Option(help="发布的根文件 / its first root file")] = None,
+    transit_rules: Annotated[Path | None, typer.Option(help="闸机的规则文件 / the rules of a gate")] = None,
+    display: Annotated[bool, typer.Option("--display", help="闸机画面也显示在这里 / show the gate here too")] = False,
     config: agent_config.ConfigOption = None,
     readers: Annotated[str, typer.Option(help="auto, pcsc, vpcd")] = "auto",
     ready_file: ReadyFile = None,
@@ -212,6 +219,7 @@ def run_agent(
 
     \b
     Example: ./onecard agent run --profile counter --issuance-url http://127.0.0.1:8400 --client-key hall-3.json
+             ./onecard agent run --profile transit --transit-rules bus.toml --state-dir gate --display
     """
     from apdu.vpcd import VpcdReaders
     from terminal_agent.server import Ready, run
@@ -236,14 +244,21 @@ def run_agent(
         "state_dir": state_dir,
         "catalog_url": catalog_url,
         "catalog_root": catalog_root,
+        "transit_rules": transit_rules,
+        "transit_display": display or None,
     }
     settings = agent_config.effective(config, given).settings
+    if settings.transit_display:  # the gate's picture has the terminal for itself
+        logging.getLogger().setLevel(logging.WARNING)
     service = reader_service(readers)
     slots = service.ports if isinstance(service, VpcdReaders) else []
 
     def ready(where: Ready) -> None:
+        gc.set_threshold(700, 10, 10)  # Python's own: from here on memory counts, not the start
         write_ready(ready_file, {"url": where.url, "ws_url": where.ws_url, "slots": slots})
         print(f"agent {where.url} {where.ws_url}", flush=True)
+        if settings.transit_rules is not None:
+            print(f"gate {where.url}/gate", flush=True)
 
     run(settings, service, on_ready=ready)
 

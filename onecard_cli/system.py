@@ -16,10 +16,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import httpx
@@ -38,7 +39,7 @@ from onecard_cli.transit_ca import ensure_demo_issuer
 from simulators.pcscd import PrivatePcscd
 from simulators.vpcd import VirtualCard, VpcdLink
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 5.0
 CARD_TIMEOUT_S = 10.0
 REGION = "110000"
@@ -53,6 +54,7 @@ NAMES = {"wallet-1": "示例手机应用", "verifier-1": "示例医院"}
 """What holders see of them."""
 PR_SET_PDEATHSIG = 1
 PUBLICATION_PAUSE = "ONECARD_ISSUANCE_PUBLICATION_DELTA_S"
+SIGN_UP = "ONECARD_ISSUANCE_ECARD_SIGN_UP_URL"
 FETCH_PAUSE = "ONECARD_AGENT_CATALOG_INTERVAL_S"
 
 
@@ -101,10 +103,34 @@ class Service:
         return self.log.read_text(errors="replace")[-600:].strip()
 
 
-class System:
+class Standing:
+    """What `_start` puts onto the stack ends with the block, also where the start itself fails."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+class System(Standing):
     """Starts in `__enter__`; `use_pcsc` False plugs the cards into the agent's own listener instead of pcscd.
 
-    `ports` are (issuance, agent, WebSocket); 0 = any free one. `wallet_port`: the phone app runs as well.
+    `ports` are (issuance, agent, WebSocket); 0 = any free one. `wallet_port`: the phone app runs as well. Without
+    `with_counter` there is no agent, no reader and no card.
     """
 
     def __init__(
@@ -115,13 +141,15 @@ class System:
         region: str = REGION,
         ports: tuple[int, int, int] = (0, 0, 0),
         wallet_port: int | None = None,
+        with_counter: bool = True,
     ) -> None:
+        super().__init__()
         self.home = home
         self.region = region
         self.use_pcsc = use_pcsc
         self._ports = ports
         self._wallet_port = wallet_port
-        self._stack = contextlib.ExitStack()
+        self._with_counter = with_counter
         self._environment = os.environ | {
             "ONECARD_HOME": str(home.path),
             "PYTHONPATH": str(ROOT),
@@ -136,19 +164,6 @@ class System:
         self.agent: Service
         self.wallet: Service
         self._slots: list[int] = []
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     # -- addresses and callers ----------------------------------------------------------------------------------
 
@@ -202,29 +217,21 @@ class System:
             office = KeyOffice(self.home, keys)
             ensure_demo_issuer(office, int(time.time()))
             ensure_demo_repository(office)
-        terminal_key = self.home.make_client_key("terminal-1")
+        self.home.make_client_key("terminal-1")
         issuance_port, agent_port, ws_port = self._ports
         agent_port = agent_port or unused_port()  # pages of the console are told before the agent runs
         self._environment["ONECARD_ISSUANCE_AGENT_URLS"] = json.dumps([f"http://127.0.0.1:{agent_port}"])
+        if self._wallet_port is not None:
+            self._wallet_port = self._wallet_port or unused_port()
+            self._environment[SIGN_UP] = os.environ.get(SIGN_UP, f"http://127.0.0.1:{self._wallet_port}/apply")
         with socket.create_server(("127.0.0.1", issuance_port)) as listener:
             issuance_port = listener.getsockname()[1]
             self.issuance_url = f"http://127.0.0.1:{issuance_port}"
             console_client = self.home.console_client(issuance_port)
             self._environment["ONECARD_ISSUANCE_CONSOLE_CLIENT_PATH"] = str(console_client)
-            self.issuance = self._spawn("issuance", "issuance", "serve", "--fd", listener.fileno())
-        if self.use_pcsc:
-            self.pcscd = self._stack.enter_context(PrivatePcscd(vpcds=1))
-            self._environment |= self.pcscd.env
-            self._slots = list(self.pcscd.ports)
-        self.agent = self._spawn(
-            "agent",
-            *("agent", "run", "--profile", "counter", "--port", agent_port, "--ws-port", ws_port),
-            *("--issuance-url", self.issuance_url, "--client-key", terminal_key),
-            *("--allow-origin", self.issuance_url),
-            *("--state-dir", self.home.path / "agent", "--catalog-root", self.home.repository_root),
-            *("--catalog-url", f"{self.issuance_url}/v1/distribution"),
-            *("--psam-reader", PSAM_SLOT, "--readers", "pcsc" if self.use_pcsc else "vpcd"),
-        )
+            self.issuance = self.spawn("issuance", "issuance", "serve", "--fd", listener.fileno())
+        if self._with_counter:
+            self._start_counter(agent_port, ws_port)
         # Loads the database layer while both services come up.
         from onecard_cli.registration import register_clients
 
@@ -234,13 +241,29 @@ class System:
             self._register_console(console_client)
         if self._wallet_port is not None:
             order = ("sim", "wallet", "--port", self._wallet_port, "--url", self.issuance_url)
-            self.wallet = self._spawn("wallet", *order)
+            self.wallet = self.spawn("wallet", *order)
             self.wallet.wait_ready()
-        self.agent.wait_ready()
-        self._slots = self._slots or list(self.agent.facts["slots"])
-        sam = installed_psam(self.home, self.region)
-        self._stack.callback(sam.lock.close)
-        self.plug(1, sam.psam)
+        if self._with_counter:
+            self.agent.wait_ready()
+            self._slots = self._slots or list(self.agent.facts["slots"])
+            sam = installed_psam(self.home, self.region)
+            self._stack.callback(sam.lock.close)
+            self.plug(1, sam.psam)
+
+    def _start_counter(self, port: int, ws_port: int) -> None:
+        if self.use_pcsc:
+            self.pcscd = self._stack.enter_context(PrivatePcscd(vpcds=1))
+            self._environment |= self.pcscd.env
+            self._slots = list(self.pcscd.ports)
+        self.agent = self.spawn(
+            "agent",
+            *("agent", "run", "--profile", "counter", "--port", port, "--ws-port", ws_port),
+            *("--issuance-url", self.issuance_url, "--client-key", self.home.client_key("terminal-1")),
+            *("--allow-origin", self.issuance_url),
+            *("--state-dir", self.home.path / "agent", "--catalog-root", self.home.repository_root),
+            *("--catalog-url", f"{self.issuance_url}/v1/distribution"),
+            *("--psam-reader", PSAM_SLOT, "--readers", "pcsc" if self.use_pcsc else "vpcd"),
+        )
 
     def _register_console(self, file: Path) -> None:
         """As an operator registers any system that people log in to."""
@@ -256,13 +279,14 @@ class System:
         told = self.client("operator-1").post("/v1/relying-parties", json=party).raise_for_status()
         write_atomically(file, told.content)
 
-    def _spawn(self, name: str, *arguments: object) -> Service:
+    def spawn(self, name: str, *arguments: object, environment: Mapping[str, str] = MappingProxyType({})) -> Service:
+        """A `./onecard …` process that ends with the system. `environment` is added to the system's own."""
         ready, log = self.home.path / f"{name}.ready.json", self.home.path / f"{name}.log"
         ready.unlink(missing_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "onecard_cli", *map(str, arguments), "--ready-file", str(ready)],
-                env=self._environment,
+                env={**self._environment, **environment},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 REGION = "110000"
 ISSUANCE_PORT, AGENT_PORT, WS_PORT, WALLET_PORT = 8400, 12343, 12342, 8500
+KIOSK_PORT, HANDS_PORT = 8510, 8511
+GATE_PORT, GATE_HANDS_PORT = 8520, 8521
 
 
 @reports_failures
@@ -32,26 +35,40 @@ def up(
     from onecard_cli.demo import has_pcsc
     from onecard_cli.demo_holder import demo_holder
     from onecard_cli.demo_staff import bind_clerk, demo_staff, print_staff
+    from onecard_cli.gate_stand import GateStand, purses
     from onecard_cli.home import Home
+    from onecard_cli.kiosk_stand import STAFF_PIN, KioskStand
+    from onecard_cli.output import listen
     from onecard_cli.personas import persona_card
     from onecard_cli.system import System
+    from simulators.panel import running_panel
 
     home = Home.default()
     ports = (_free(ISSUANCE_PORT), _free(AGENT_PORT), _free(WS_PORT))
     chip = persona_card(home, persona)
     staff = demo_staff(home, REGION)
     use_pcsc = not no_pcsc and has_pcsc(is_silent=False)
-    with System(home, use_pcsc=use_pcsc, region=chip.region, ports=ports, wallet_port=_free(WALLET_PORT)) as system:
+    whole = System(home, use_pcsc=use_pcsc, region=chip.region, ports=ports, wallet_port=_free(WALLET_PORT))
+    with whole as system, ExitStack() as ends:
         holder = demo_holder(system)
         if staff:
             bind_clerk(home, holder["card_number"])
         system.plug(0, chip.card)
+        kiosk = ends.enter_context(KioskStand(system, port=_free(KIOSK_PORT)))
+        hands = ends.enter_context(running_panel(kiosk.hands, listen(_free(HANDS_PORT))))
+        gate = ends.enter_context(GateStand(system, "bus", port=_free(GATE_PORT)))
+        gate.hands.purses = purses(system)
+        gate_hands = ends.enter_context(running_panel(gate.hands, listen(_free(GATE_HANDS_PORT))))
         print(f"经办工作台 / console      {system.issuance_url}/console/")
         print(f"应用目录 / catalog        {system.issuance_url}/catalog/")
         print(f"柜台页面 / counter page   {system.agent_url}/")
         print(f"终端服务 / agent API      {system.agent_url}/v1/info")
         print(f"驱动接口 / driver socket  {system.ws_url}")
         print(f"手机     / phone          {system.wallet_url}/")
+        print(f"自助机   / kiosk          {kiosk.url}/kiosk  (工作人员 / staff {STAFF_PIN})")
+        print(f"模拟的手 / hands          {hands}/  放证、插卡、取卡、故障、断网、断电 / ID card, cards, faults, power")
+        print(f"公交闸机 / bus gate       {gate.url}/gate  (值班 / staff {gate.url}/gate/staff)")
+        print(f"闸机的手 / its hands      {gate_hands}/  刷卡、扫码、断网、断电 / cards, codes, cable, power")
         print(f"发卡服务 / issuance API   {system.issuance_url}/openapi.json")
         print(f"发布目录 / publication    {system.issuance_url}/v1/distribution/metadata/timestamp.json")
         if system.pcscd is not None:

@@ -23,12 +23,14 @@ def demo(*arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [(), ("--generation", "2.0")])
+@pytest.mark.parametrize("arguments", [(), ("--generation", "2.0", "--tear", "257")])
 def test_demo_shows_the_main_job(arguments: tuple[str, ...]) -> None:
+    """A tear that never comes, as personalization is shorter, strikes no later step."""
     answer = demo(*arguments)
     steps = {step["name"]: step for step in answer["steps"]}
     assert all(step["ok"] and step["ms"] >= 0 for step in steps.values())
     assert set(STEPS) <= set(steps)
+    assert steps["personalization"].get("torn", False) is False
     assert answer["reader"] == ("built-in" if pcsc_problem() else "pcsc")
     fields = steps["driver_read"]["pOutInfo"].split("|")
     assert len(fields) == 12
@@ -49,13 +51,27 @@ def test_demo_goes_on_with_a_torn_card_and_logs_in_with_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_tear_that_never_comes_strikes_no_later_step() -> None:
-    answer = demo("--no-pcsc", "--tear", "257")
-    step = next(step for step in answer["steps"] if step["name"] == "personalization")
-    assert (answer["ok"], step["torn"], answer["reader"]) == (True, False, "built-in")
+def test_a_day_at_two_gates_ends_with_equal_books() -> None:
+    answer = demo("--transit")
+    steps = {step["name"]: step for step in answer["steps"]}
+    paid = {name: steps[name]["paid_fen"] for name in ("metro", "senior", "student", "torn", "network_cut")}
+    assert paid == {"metro": 500, "senior": 0, "student": 250, "torn": 500, "network_cut": 250}
+    assert (steps["books"]["takings_fen"], steps["books"]["difference_fen"]) == (sum(paid.values()) + 500, 0)
+    assert steps["lost"]["locked"] is True
+    assert answer["ok"] is True
 
 
 def test_demo_explains_a_wrong_option() -> None:
     done = onecard("demo", "--generation", "9.0", "--json")
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_demo_at_the_kiosk_survives_jam_and_power_cut() -> None:
+    """Through the kiosk's pages without a browser; in one, and all the rest: `test_kiosk`."""
+    answer = demo("--kiosk", "--no-pcsc")
+    steps = {step["name"]: step for step in answer["steps"]}
+    assert steps["replacement"]["troubles"] == ["making_trouble"]
+    assert list(steps)[-3:] == ["power_cut", "collect", "books"]
+    assert (steps["books"]["used"], steps["books"]["spoiled"]) == (3, 0)
