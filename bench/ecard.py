@@ -86,7 +86,7 @@ def measure(*, rounds: int = 60, slot_s: float = 0.05, is_online: bool = True) -
 
 def _offline_row(*, rounds: int, slot_s: float) -> EcardRow:
     """Every code of another phone, the issuer's certificate known; beside it two verifications and nothing else."""
-    gate, codes = _gate_and_codes()
+    gate, codes = gate_and_codes()
     actions: dict[str, Action] = {OURS: _verification(gate, codes), BARE: _two_verifications(codes)}
     agree("offline verification", {name: action() for name, action in actions.items()})
     found = rates(actions, rounds=rounds, slot_s=slot_s, clock=time.thread_time)
@@ -133,7 +133,7 @@ def _two_verifications(codes: list[bytes]) -> Callable[[], bool]:
     return verify
 
 
-def _gate_and_codes() -> tuple[TransitCodeVerifier, list[bytes]]:
+def gate_and_codes() -> tuple[TransitCodeVerifier, list[bytes]]:
     root, issuer = KeyRef("TRANSIT_ROOT", Algorithm.SM2), KeyRef("TRANSIT_ISSUER", Algorithm.SM2)
     now = int(time.time())
     with TemporaryDirectory(prefix="onecard-bench-") as folder:

@@ -1,4 +1,4 @@
-"""Fuzz targets of what a gate is shown and given: transit codes in either profile, and the list of roots."""
+"""Fuzz targets of what a gate is shown and given: transit codes in either profile, open trips, roots, rules."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import date
 from itertools import cycle
 
 from bench.fuzz import Target
+from cardlib.errors import CardDataError
 from cardlib.transit_code import (
     SPEC,
     Authorisation,
@@ -15,16 +16,34 @@ from cardlib.transit_code import (
     TransitCodeError,
 )
 from cardlib.transit_code_anchors import TransitAnchorsError, TrustAnchor, TrustAnchors
+from cardlib.transit_process import bus_trip, rail_trip
+from cardlib.transit_records import BUS, PROCESS_LENGTH
+from cardlib.transit_rules import TransitRules, TransitRulesError
 from hsm.primitives import decompress
 
 _POINT = bytes.fromhex("0332C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7")
 """The curve's own base point, so that samples need no key."""
+
+_RULES = b"""
+format = "transit-rules-1"
+version = "1"
+mode = "metro_exit"
+valid_from = 2026-01-01
+valid_until = 2026-12-31
+place = { industry = 1, line = 2, station = 17, city = "9901", institution = "19990100FFFFFFFF" }
+issuers = [{ issuer = "*" }]
+[fares]
+maximum_fen = 900
+pairs = { "2:5-2:17" = 500 }
+"""
 
 
 def code_targets() -> tuple[Target, ...]:
     return (
         Target("脱机乘车码", "transit codes", _codes(), _code, (TransitCodeError,)),
         Target("根公钥名单", "trusted roots", (_anchors(),), _roots, (TransitAnchorsError,)),
+        Target("行程过程记录", "open trips", _open_trips(), _open_trip, (CardDataError,)),
+        Target("交通规则", "transit rules", (_RULES,), TransitRules.parse, (TransitRulesError,)),
     )
 
 
@@ -53,6 +72,16 @@ def _code(raw: bytes) -> None:
                 assert code.encode(profile) == candidate
                 return
     raise refusals[0]
+
+
+def _open_trips() -> tuple[bytes, ...]:
+    heads = (bytes.fromhex("27017D01010100000000000001"), bytes.fromhex("27027D01010100000000000001"))
+    return tuple(head.ljust(PROCESS_LENGTH, b"\x01") for head in heads)
+
+
+def _open_trip(raw: bytes) -> None:
+    trip = (bus_trip if raw[1:2] == bytes((BUS,)) else rail_trip)(raw)
+    assert trip.moment is None or trip.moment.year >= 1
 
 
 def _anchors() -> bytes:

@@ -28,9 +28,9 @@ from apdu.scripts.parser import ScriptSyntaxError, parse
 from apdu.scripts.recording import ReplayChannel, line_of
 from apdu.serial import idcard, mt3, pinpad, scanner
 from apdu.serial.errors import DeviceRefusedError, FrameError, PinEntryError, ScanError
+from apdu.serial.frames import FrameSource
 from apdu.serial.idcard import IdCard, IdCardDataError
 from apdu.serial.mt3 import Form, Reply
-from apdu.serial.port import FrameSource
 from apdu.vpcd import GET_ATR, RemoteCard
 from bench.fuzz import Target
 from bench.fuzz_codes import code_targets

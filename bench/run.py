@@ -36,6 +36,7 @@ from bench import (
     readers,
     soak,
     terminals,
+    transit,
     wire,
 )
 from bench.measure import BenchError, Machine, Part
@@ -75,6 +76,7 @@ def run(only: str | None, *, as_json: bool, inputs: int = fuzz.INPUTS, seconds: 
         "login": login.measure,
         "pictures": pictures.measure,
         "terminals": terminals.measure,
+        "transit": transit.measure,
         "soak": partial(soak.measure, seconds=seconds),
     }
     if only is not None and only not in parts:

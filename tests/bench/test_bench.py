@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import get_type_hints
 
 import pytest
 
 from bench import apdu, cards, crypto, fuzz
 from bench.measure import BenchError, agree, latencies, rates
 from bench.run import PARTS, run
+from onecard_cli import develop
 from simulators.pcscd import is_available
 
 
@@ -126,9 +128,11 @@ def test_json_and_tables_carry_the_same_parts(
     assert all(str(row.commands) in shown for row in card_figures.issues)
 
 
-def test_an_unknown_part_is_refused() -> None:
-    with pytest.raises(BenchError, match="crypto, apdu, cards"):
+def test_an_unknown_part_is_refused_and_the_known_ones_stand_in_the_help() -> None:
+    with pytest.raises(BenchError, match="crypto, apdu, cards") as refusal:
         run("speed", as_json=True)
+    (option,) = get_type_hints(develop.bench, include_extras=True)["only"].__metadata__
+    assert sorted(str(refusal.value).partition("there are ")[2].split(", ")) == sorted(option.help.split(", "))
 
 
 def test_long_parts_run_only_when_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

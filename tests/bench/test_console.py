@@ -9,7 +9,7 @@ from issuance.console.nav import NAV
 from issuance.supervision.schemas import Queue
 from tests.issuance.postgres import binaries
 
-MOST = {"dashboard": 17, "dashboard by office": 17, "person file": 20, "card": 16, "application": 12}
+MOST = {"dashboard": 17, "dashboard by office": 17, "person file": 20, "card": 16, "application": 12, "journeys": 17}
 OTHERS = 10
 
 
