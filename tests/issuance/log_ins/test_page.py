@@ -167,7 +167,7 @@ async def test_events_wake_the_page(log_ins: LogIns) -> None:
         waiting = asyncio.create_task(browser.get(f"{opened.path}/events?stage=open"))
         await asyncio.sleep(0.05)
         await log_ins.scanned(opened)
-        told = await asyncio.wait_for(waiting, 2)
+        told = await asyncio.wait_for(waiting, 30)
     assert told.headers["content-type"].startswith("text/event-stream")
     assert "event: go" in told.text
 
