@@ -22,7 +22,14 @@ from issuance.consents.models import ConsentRow, ConsentUseRow
 from issuance.ecards.models import EcardRow, FamilyRow, LinkRow
 from issuance.hsm_route.models import DebitOrderRow
 from issuance.idempotency import KeptAnswerRow
-from issuance.journeys.models import CardPurseRow, TransitDayRow, TransitRefusalRow, TransitRideRow, TransitTapRow
+from issuance.journeys.models import (
+    CardPurseRow,
+    TransitDayRow,
+    TransitRefusalRow,
+    TransitRideRow,
+    TransitSumRow,
+    TransitTapRow,
+)
 from issuance.login.ministry_models import LoginChannelRow, UpstreamAnswerRow, UpstreamCodeRow, UpstreamKeysRow
 from issuance.login.models import (
     CodeRow,
@@ -163,6 +170,7 @@ __all__ = [
     "TransitDayRow",
     "TransitRefusalRow",
     "TransitRideRow",
+    "TransitSumRow",
     "TransitTapRow",
     "UpstreamAnswerRow",
     "UpstreamCodeRow",

@@ -63,7 +63,7 @@ def bench(
         typer.Option(
             help="crypto, apdu, cards, flows, readers, ifd, catalog, wire, keys, fuzz, chaos, soak, production, issue, "
             "api, audit, console, pictures, ecard, login, block-list, agent, agent-insertions, agent-lists, journal, "
-            "journal-soak, terminals, transit"
+            "journal-soak, takings, terminals, transit"
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, help="fuzz：每个对象的输入数 / inputs for each target")] = 1_000_000,

@@ -41,7 +41,7 @@ async def show(page: Reading, day: str = "", terminal: str = "") -> Response:
     try:
         shown = _day(day) or today
         async with page.desk.unit(is_reading=True) as unit:
-            report = await DayService(unit).of(shown, terminal=terminal or None)
+            report = await DayService(unit).of(shown, terminal=terminal or None, has_exits=bool(terminal))
     except ProblemError as error:
         refusal = page.refusal(error)
     return page.show(
@@ -78,7 +78,7 @@ async def export(page: Exporting) -> Response:
     form = await Form.of(page.request)
     shown = _day(form.get("day")) or china_date(page.desk.services.clock())
     async with page.desk.unit() as unit:
-        report = await DayService(unit).of(shown)
+        report = await DayService(unit).of(shown, has_exits=False)
         await unit.audit("journeys.export", f"journeys:{shown.isoformat()}", region=unit.caller.region)
     name = f'attachment; filename="journeys-{shown.isoformat()}.csv"'
     made = to_csv(sheets(report, page.language))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from issuance.clients.models import ClientRow
-from issuance.journeys.models import TransitDayRow, TransitRefusalRow, TransitRideRow, TransitTapRow
+from issuance.journeys.models import TransitDayRow, TransitRefusalRow, TransitRideRow, TransitSumRow, TransitTapRow
+from issuance.journeys.repository import fixed
 from issuance.terminals.models import TerminalJournalRow, TerminalRecordRow
 
 TAKINGS: Final = ("booked", "executed", "foreign")
@@ -21,6 +22,8 @@ ENTRIES: Final = ("metro_entry", "bus_board", "service_entry")
 KINDS: Final = ("transit_tap", "transit_code_ride")
 MOST_NAMED: Final = 1000
 """Records looked at in order to name some of them."""
+MOST_SPANS: Final = 100
+"""Asked for in one statement."""
 
 
 class DayRepository:
@@ -47,64 +50,36 @@ class DayRepository:
         query = select(ClientRow.id, ClientRow.name, ClientRow.region).where(ClientRow.id.in_(client_ids))
         return {row.id: (row.name, row.region) for row in await self._session.execute(query)}
 
-    async def taps(self) -> list[Any]:
-        """Of the day or of the clock's: client_id, journal_id, outcome, standing, why, is_free, is_booked_day,
-        is_clock_day, is_after (the newest statement, in its journal), count, fen, fare_fen."""
-        row = TransitTapRow
-        is_free = and_(row.amount_fen == 0, row.fare_fen > 0)
-        marks = [row.outcome, row.standing, row.why, is_free.label("is_free")]
-        return await self._sums(row, marks)
-
-    async def rides(self) -> list[Any]:
-        """As `taps`, without outcome and reason."""
-        row = TransitRideRow
-        is_free = and_(row.amount_fen == 0, row.fare_fen > 0)
-        return await self._sums(row, [row.standing, is_free.label("is_free")])
-
-    async def _sums(self, row: Any, marks: list[Any]) -> list[Any]:
-        booked, clock = (
-            (row.day == self._day).label("is_booked_day"),
-            (row.clock_day == self._day).label("is_clock_day"),
-        )
-        said = self._newest_statements()
-        after = and_(said.c.journal_id == row.journal_id, said.c.sequence < row.sequence)
-        groups = [row.client_id, row.journal_id, *marks, booked, clock, case((after, 1), else_=0).label("is_after")]
-        query = (
-            select(*groups, func.count().label("count"))
-            .add_columns(func.sum(row.amount_fen).label("fen"), func.sum(row.fare_fen).label("fare_fen"))
-            .outerjoin(said, and_(said.c.client_id == row.client_id, said.c.place == 1))
-            .where(or_(row.day == self._day, row.clock_day == self._day))
-            .group_by(*groups)
-        )
+    async def sums(self) -> list[Any]:
+        """Of the day or of the clock's: all but the region, is_booked_day, is_clock_day."""
+        row = TransitSumRow
+        columns = [row.day, row.clock_day, row.client_id, row.journal_id, row.outcome, row.standing, row.why]
+        columns += [row.is_free, row.product, row.catalog_item, row.count, row.fen, row.fare_fen, row.last_sequence]
+        days = (row.day == self._day).label("is_booked_day"), (row.clock_day == self._day).label("is_clock_day")
+        query = select(*columns, *days).where(or_(row.day == self._day, row.clock_day == self._day), row.count != 0)
         return await self._all(row, query)
 
-    def _newest_statements(self) -> Any:
-        row = TransitDayRow
-        place = func.row_number().over(partition_by=row.client_id, order_by=(row.at.desc(), row.sequence.desc()))
-        query = select(row.client_id, row.journal_id, row.sequence, place.label("place"))
-        return query.where(row.clock_day == self._day).subquery()
+    async def told_within(self, spans: Sequence[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+        """By journal, how much of the clock's day the terminal counted of these (journal, first, last): count, fen."""
+        found: dict[str, tuple[int, int]] = {}
+        for row, is_counted in ((TransitTapRow, TransitTapRow.outcome.in_(COUNTED)), (TransitRideRow, true())):
+            for first in range(0, len(spans), MOST_SPANS):
+                part = spans[first : first + MOST_SPANS]
+                within = or_(*(and_(row.journal_id == one, row.sequence.between(low, high)) for one, low, high in part))
+                query = select(row.journal_id, func.count().label("count"), func.sum(row.amount_fen).label("fen"))
+                query = query.where(within, row.clock_day == self._day, is_counted).group_by(row.journal_id)
+                for journal_id, count, fen in await self._all(row, query):
+                    before = found.get(journal_id, (0, 0))
+                    found[journal_id] = before[0] + count, before[1] + int(fen)
+        return found
 
     async def journals(self, ids: Collection[str]) -> dict[str, datetime]:
         """When each began."""
         query = select(TerminalJournalRow.id, TerminalJournalRow.began_at).where(TerminalJournalRow.id.in_(ids))
         return {row[0]: row[1] for row in await self._session.execute(query)}
 
-    async def products(self) -> list[Any]:
-        """Of takings booked on the day: client_id, product, catalog_item, count, fen, fare_fen."""
-        found = []
-        for row, is_taking, item in (
-            (TransitTapRow, TransitTapRow.standing.in_(TAKINGS), TransitTapRow.catalog_item),
-            (TransitRideRow, TransitRideRow.standing == "booked", literal(None).label("catalog_item")),
-        ):
-            groups = [row.client_id, row.product, item]
-            sums = [func.count().label("count"), func.sum(row.amount_fen).label("fen")]
-            query = select(*groups, *sums, func.sum(row.fare_fen).label("fare_fen"))
-            query = query.where(row.day == self._day, is_taking).group_by(row.client_id, row.product, item)
-            found += await self._all(row, query)
-        return found
-
     async def without_exit(self) -> dict[str, int]:
-        """By terminal, entries of the day whose exit is not in the books."""
+        """By terminal, entries of the day whose exit is not in the books: every one of them is looked up."""
         row, later = TransitTapRow, aliased(TransitTapRow)
         left = exists().where(
             later.serial == row.serial,
@@ -120,17 +95,21 @@ class DayRepository:
     async def lost_taps(self) -> list[TransitTapRow]:
         """Of the clock's day, counted by the terminal and not taken; the earliest first."""
         row = TransitTapRow
-        wanted: ColumnElement[bool] = and_(
-            row.clock_day == self._day, row.outcome.in_(COUNTED), row.standing.not_in(TAKINGS)
-        )
+        is_lost = row.standing.not_in([fixed(standing) for standing in TAKINGS])
+        wanted: ColumnElement[bool] = and_(row.clock_day == self._day, row.outcome.in_(COUNTED), is_lost)
         query = self._own(row, select(row).where(wanted)).order_by(row.at).limit(MOST_NAMED)
         return list(await self._session.scalars(query))
 
-    async def moved_taps(self) -> list[TransitTapRow]:
-        """Taken on another day than the clock's; the earliest first."""
+    async def moved_taps(self, others: Collection[date]) -> list[TransitTapRow]:
+        """Taken on one of these days instead of the clock's, or the other way round; the earliest first. Both days are
+        named in both cases, or neither database takes the index of those few."""
+        if not others:
+            return []
         row = TransitTapRow
-        is_moved = and_(row.day != row.clock_day, row.standing.in_(TAKINGS))
-        query = select(row).where(or_(row.day == self._day, row.clock_day == self._day), is_moved)
+        is_moved = row.day != row.clock_day
+        moved_in = and_(row.day == self._day, row.clock_day.in_(others), is_moved)
+        moved_out = and_(row.clock_day == self._day, row.day.in_(others), is_moved)
+        query = select(row).where(or_(moved_in, moved_out), row.standing.in_(TAKINGS))
         return list(await self._session.scalars(self._own(row, query).order_by(row.at).limit(MOST_NAMED)))
 
     async def alarms(self) -> list[TransitRefusalRow]:

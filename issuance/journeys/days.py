@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final, cast
@@ -24,6 +24,7 @@ from issuance.journeys.schemas import (
     TerminalDay,
     TurnedAway,
 )
+from issuance.journeys.sums import CODE
 from issuance.terminals.models import TerminalRecordRow
 from issuance.terminals.reconciliation import ReconciliationService
 from issuance.unit import Unit
@@ -33,11 +34,13 @@ _LOST: Final[Mapping[str, LineKind]] = {
     "not_executed": "not_executed",
     "repeated": "repeated",
 }
-_SAID: Final = (*COUNTED, "code")
+_SAID: Final = (*COUNTED, CODE)
 MOST_EXPLAINED: Final = 100
 """Terminals whose missing records are looked for; where there are more, something else is wrong."""
 GRACE: Final = timedelta(hours=3)
 """After midnight, in which a terminal may still say how its day ended."""
+_Span = tuple[str, int, int]
+"""Journal, first and last sequence."""
 
 
 @dataclass(slots=True)
@@ -79,20 +82,23 @@ class _Books:
 class DayService:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
+        self._gaps: dict[str, dict[str, tuple[int, int]]] = {}
 
-    async def of(self, day: date, *, terminal: str | None = None) -> DayReconciliation:
-        """Of the terminals this caller serves; `terminal`: of one alone. Nothing told of a day is a day of zeros."""
+    async def of(self, day: date, *, terminal: str | None = None, has_exits: bool = True) -> DayReconciliation:
+        """Of the terminals this caller serves; `terminal`: of one alone. Nothing told of a day is a day of zeros.
+        Without `has_exits` nobody looks for the exit of every entry, which is what takes long over all terminals."""
         rows = DayRepository(self._unit.session, day, terminal)
-        books = await self._compared(rows)
-        for row in await rows.products():
-            item = {name: getattr(row, name) for name in ProductSum.model_fields}
-            books[row.client_id].products.append(ProductSum(**item))
-        for client_id, count in (await rows.without_exit()).items():
+        books, sums = await self._compared(rows)
+        for row in sums:
+            if row.is_booked_day and row.standing in TAKINGS:
+                books[row.client_id].products.append(_product(row))
+        for client_id, count in (await rows.without_exit() if has_exits else {}).items():
             books[client_id].without_exit = count
         for alarm in await rows.alarms():
             item = {name: getattr(alarm, name) for name in TurnedAway.model_fields}
             books[alarm.client_id].alarms.append(TurnedAway(**item))
-        await self._name_records(rows, day, books)
+        others = {one for row in sums for one in (row.day, row.clock_day)} - {day}
+        await self._name_records(rows, day, books, others)
         await self._explain(rows, day, books)
         names = await rows.names(list(books))
         is_over = self._is_over(day)
@@ -105,7 +111,7 @@ class DayService:
     async def unexplained(self, day: date) -> list[tuple[str, str | None]]:
         """Terminals, with their regions, whose books of the day differ from what they say, and nothing says why."""
         rows = DayRepository(self._unit.session, day, None)
-        books = await self._compared(rows)
+        books, _ = await self._compared(rows)
         await self._explain(rows, day, books)
         is_over = self._is_over(day)
         found = [
@@ -114,17 +120,23 @@ class DayService:
         names = await rows.names(found)
         return [(name, names[name][1] if name in names else None) for name in sorted(found)]
 
-    async def _compared(self, rows: DayRepository) -> dict[str, _Books]:
+    async def _compared(self, rows: DayRepository) -> tuple[dict[str, _Books], list[Any]]:
+        """By terminal, and the sums they are made of."""
         books: dict[str, _Books] = defaultdict(_Books)
         for statement in await rows.statements():
             books[statement.client_id].statements.append(statement)
-        taps, rides = await rows.taps(), await rows.rides()
-        began = await self._journals(rows, books, [*taps, *rides])
-        for row in taps:
-            _add_tap(books[row.client_id], row, is_after=_is_after(row, books[row.client_id], began))
-        for row in rides:
-            _add_ride(books[row.client_id], row, is_after=_is_after(row, books[row.client_id], began))
-        return books
+        sums = await rows.sums()
+        began = await self._journals(rows, books, sums)
+        spans: dict[str, _Span] = {}
+        for row in sums:
+            own = books[row.client_id]
+            _add(own, row, is_after=_is_of_later_journal(row, own, began))
+            if (span := _after(row, own)) is not None:
+                spans[row.client_id] = max(span, spans.get(row.client_id, span))
+        told = await rows.told_within(list(spans.values()))
+        for client_id, span in spans.items():
+            books[client_id].received.after.add(*told.get(span[0], (0, 0)))
+        return books, sums
 
     def _is_over(self, day: date) -> bool:
         return china_date(self._unit.now - GRACE) > day
@@ -138,10 +150,12 @@ class DayService:
                 wanted |= {row.journal_id, statements[-1].journal_id}
         return await rows.journals(wanted) if wanted else {}
 
-    async def _name_records(self, rows: DayRepository, day: date, books: Mapping[str, _Books]) -> None:
+    async def _name_records(
+        self, rows: DayRepository, day: date, books: Mapping[str, _Books], others: Collection[date]
+    ) -> None:
         for tap in await rows.lost_taps():
             books[tap.client_id].received.records[_reason(tap.standing, tap.why)].append(_record(tap))
-        for tap in await rows.moved_taps():
+        for tap in await rows.moved_taps(others):
             kind: LineKind = "moved_in" if tap.day == day else "moved_out"
             books[tap.client_id].received.records[kind].append(_record(tap))
 
@@ -158,56 +172,59 @@ class DayService:
                 received.records["rejected"].append(found)
         service = ReconciliationService(self._unit)
         for name in short[:MOST_EXPLAINED]:
-            books[name].received.gaps |= await service.gaps(name)
+            if name not in self._gaps:  # the same for every day, and a journal is long
+                self._gaps[name] = await service.gaps(name)
+            books[name].received.gaps |= self._gaps[name]
 
 
-def _is_after(row: Any, books: _Books, began: Mapping[str, datetime]) -> bool:
-    """Whether the terminal had said its sum before it wrote this down."""
+def _is_of_later_journal(row: Any, books: _Books, began: Mapping[str, datetime]) -> bool:
+    """Whether the terminal had said its sum before it began the journal of these."""
     if not books.statements or row.journal_id == books.statements[-1].journal_id:
-        return bool(row.is_after)
+        return False
     own, said = began.get(row.journal_id), began.get(books.statements[-1].journal_id)
     return own is not None and said is not None and own > said
 
 
-def _add_tap(books: _Books, row: Any, *, is_after: bool) -> None:
+def _after(row: Any, books: _Books) -> _Span | None:
+    """Where in the journal of the newest statement some of these may stand after it."""
+    said = books.statements[-1] if books.statements else None
+    if said is None or said.journal_id != row.journal_id or row.last_sequence <= said.sequence:
+        return None
+    return (said.journal_id, said.sequence + 1, row.last_sequence) if _is_told(row) else None
+
+
+def _is_told(row: Any) -> bool:
+    return bool(row.is_clock_day and row.outcome in _SAID)
+
+
+def _add(books: _Books, row: Any, *, is_after: bool) -> None:
     received, is_taking = books.received, row.standing in TAKINGS
-    is_counted = row.outcome in COUNTED
-    if row.is_clock_day and is_counted:
+    if _is_told(row):
         received.told.add(row.count, row.fen)
         if is_after:
             received.after.add(row.count, row.fen)
         if not is_taking:
-            received.lost[_reason(row.standing, row.why)].add(row.count, row.fen)
+            reason: LineKind = "code_used" if row.outcome == CODE else _reason(row.standing, row.why)
+            received.lost[reason].add(row.count, row.fen)
     if is_taking and row.is_clock_day != row.is_booked_day:
         (received.moved_in if row.is_booked_day else received.moved_out).add(row.count, row.fen)
     if not row.is_booked_day:
         return
     if is_taking:
-        books.add("taps", row)
+        books.add("rides" if row.outcome == CODE else "taps", row)
         if row.is_free:
             books.add("free", row, row.fare_fen)
         if row.outcome == "recovered":
             books.add("recovered", row)
         if row.standing in ("foreign", "executed"):
             books.add(row.standing, row)
-    elif row.standing in ("open", "not_executed", "refused") and is_counted:
+    elif row.standing in ("open", "not_executed", "refused") and row.outcome in _SAID:
         books.add(row.standing, row)
 
 
-def _add_ride(books: _Books, row: Any, *, is_after: bool) -> None:
-    received, is_taking = books.received, row.standing == "booked"
-    if row.is_clock_day:
-        received.told.add(row.count, row.fen)
-        if is_after:
-            received.after.add(row.count, row.fen)
-        if not is_taking:
-            received.lost["code_used"].add(row.count, row.fen)
-    if is_taking and row.is_clock_day != row.is_booked_day:
-        (received.moved_in if row.is_booked_day else received.moved_out).add(row.count, row.fen)
-    if row.is_booked_day:
-        books.add("rides" if is_taking else "refused", row)
-        if is_taking and row.is_free:
-            books.add("free", row, row.fare_fen)
+def _product(row: Any) -> ProductSum:
+    amounts = {"count": row.count, "fen": row.fen, "fare_fen": row.fare_fen}
+    return ProductSum(product=row.product, catalog_item=row.catalog_item or None, **amounts)
 
 
 def _reason(standing: str, why: str | None) -> LineKind:

@@ -23,6 +23,7 @@ from issuance.database import insert_all
 from issuance.journeys.keys import TacChecks
 from issuance.journeys.models import TransitDayRow, TransitRefusalRow, TransitRideRow, TransitTapRow
 from issuance.journeys.repository import JourneyRepository, Name, Purse
+from issuance.journeys.sums import SumChanges
 from issuance.unit import Unit
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class JourneyIntake:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
         self._rows = JourneyRepository(unit.session)
+        self._sums = SumChanges()
 
     async def judge(self, taken: Sequence[Taken]) -> None:
         """Refuse a tap that its terminal told of already. What another one says about it is for the clearing rule, or a
@@ -72,6 +74,7 @@ class JourneyIntake:
         await insert_all(self._unit.session, TransitRefusalRow, refusals)
         for own, day, at in source.of(taken, TransitDay):
             await self._keep_statement(own, day, at)
+        await self._rows.change_sums(self._sums.rows())
 
     async def _book_taps(self, taps: Sequence[tuple[dict[str, Any], TransitTap, datetime]]) -> None:
         services = self._unit.services
@@ -88,8 +91,12 @@ class JourneyIntake:
             if book.is_doubtful:
                 book.old = [row for row in await self._rows.since(serial, book.lowest) if row.issuer == issuer]
             for row, judged in book.judge():
+                self._sums.move(row, judged.standing.value, judged.why.value if judged.why else None)
                 await self._rows.stand(row, judged)
-        await insert_all(self._unit.session, TransitTapRow, [row for book in books.values() for row, _ in book.new])
+        rows = [columns for book in books.values() for columns, _ in book.new]
+        for columns in rows:
+            self._sums.add(columns)
+        await insert_all(self._unit.session, TransitTapRow, rows)
 
     async def _book_rides(self, rides: Sequence[tuple[dict[str, Any], TransitCodeRide, datetime]]) -> None:
         used = await self._rows.used_codes({ride.code for _, ride, _ in rides})
@@ -97,6 +104,7 @@ class JourneyIntake:
         for own, ride, _ in rides:
             columns = ride.model_dump(exclude={"place", "outcome"}) | _place_columns(ride)
             rows.append(own | columns | {"standing": "refused" if ride.code in used else "booked"})
+            self._sums.add(rows[-1])
             used.add(ride.code)
         await insert_all(self._unit.session, TransitRideRow, rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Date, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -13,6 +13,11 @@ from issuance.scope import RegionScoped
 from issuance.terminals.models import FromJournal
 
 _OPEN = text("standing = 'open'")
+_LOST = text("standing NOT IN ('booked', 'executed', 'foreign')")
+_MOVED = text("day <> clock_day")
+_LEFT = text("entry_psam IS NOT NULL")
+NONE: Final = ""
+"""In a key, which cannot be null."""
 
 
 class Happened(FromJournal):
@@ -55,8 +60,10 @@ class TransitTapRow(Fared, Base):
         Index("uq_transit_taps_number", "psam", "number", "outcome", "client_id", unique=True),
         Index("ix_transit_taps_purse", "serial", "offline"),
         Index("ix_transit_taps_day", "day", "client_id"),
-        Index("ix_transit_taps_clock_day", "clock_day", "client_id"),
-        Index("ix_transit_taps_open", "serial", sqlite_where=_OPEN, postgresql_where=_OPEN),
+        Index("ix_transit_taps_lost", "clock_day", "client_id", sqlite_where=_LOST, postgresql_where=_LOST),
+        Index("ix_transit_taps_moved", "day", "clock_day", sqlite_where=_MOVED, postgresql_where=_MOVED),
+        Index("ix_transit_taps_exit", "entry_psam", "entry_time", sqlite_where=_LEFT, postgresql_where=_LEFT),
+        Index("ix_transit_taps_open", "standing", "serial", sqlite_where=_OPEN, postgresql_where=_OPEN),
     )
 
     psam: Mapped[str] = mapped_column(String(12))
@@ -91,8 +98,6 @@ class TransitRideRow(Fared, Base):
     __table_args__ = (
         CheckConstraint("standing IN ('booked', 'refused')", name="standing"),
         Index("ix_transit_rides_code", "code"),
-        Index("ix_transit_rides_day", "day", "client_id"),
-        Index("ix_transit_rides_clock_day", "clock_day", "client_id"),
     )
 
     platform: Mapped[str] = mapped_column(String(8))
@@ -101,6 +106,31 @@ class TransitRideRow(Fared, Base):
     card_account: Mapped[str] = mapped_column(String(20))
     code: Mapped[str] = mapped_column(String(64))
     authorised_until: Mapped[int] = mapped_column(BigInteger)
+
+
+class TransitSumRow(RegionScoped, Base):
+    """What taps or rides of one journal that stand alike come to. The intake keeps it with every one that it books, so
+    that a day of millions is never counted again; it stays when they are forgotten. `outcome` is `code` for rides;
+    `last_sequence` is not below that of any of them."""
+
+    __tablename__ = "transit_sums"
+    __table_args__ = (Index("ix_transit_sums_day", "day", "client_id"),)
+
+    clock_day: Mapped[date] = mapped_column(Date, primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    journal_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    region: Mapped[str] = mapped_column(String(6), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16), primary_key=True)
+    standing: Mapped[str] = mapped_column(String(16), primary_key=True)
+    why: Mapped[str] = mapped_column(String(16), primary_key=True)
+    is_free: Mapped[bool] = mapped_column(primary_key=True)
+    product: Mapped[str] = mapped_column(String(64), primary_key=True)
+    catalog_item: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    fen: Mapped[int] = mapped_column(BigInteger)
+    fare_fen: Mapped[int] = mapped_column(BigInteger)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
 
 
 class TransitRefusalRow(Happened, Base):

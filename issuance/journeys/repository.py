@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import and_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, String, and_, case, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cardlib.transit_clearing import Judged
-from issuance.journeys.models import CardPurseRow, TransitDayRow, TransitRideRow, TransitTapRow
+from issuance.journeys.models import CardPurseRow, TransitDayRow, TransitRideRow, TransitSumRow, TransitTapRow
+from issuance.journeys.sums import KEY
 from issuance.scope import unscoped
 
 Purse = tuple[str, str]
@@ -19,7 +21,14 @@ Name = tuple[str, str, str]
 """PSAM, its number, outcome."""
 
 
+def fixed(standing: str) -> ColumnElement[str]:
+    """Written into the statement, so that the planner sees which partial index fits."""
+    return literal(standing, String, literal_execute=True)
+
+
 class JourneyRepository:
+    """SQLite looks at every row there is for pairs in a list (`tuple_`), and for indexes of two kinds in one OR."""
+
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
@@ -27,12 +36,12 @@ class JourneyRepository:
         """Of these those that this terminal told of before."""
         if not names:
             return set()
-        facts = (TransitTapRow.psam, TransitTapRow.number, TransitTapRow.outcome)
+        row = TransitTapRow
+        query = select(row.psam, row.number, row.outcome).where(row.client_id == client_id)
+        query = query.where(row.psam.in_({psam for psam, _, _ in names}), row.number.in_({name[1] for name in names}))
         with unscoped(self._session, why="a terminal that was moved to another region counts on"):
-            rows = await self._session.execute(
-                select(*facts).where(tuple_(*facts).in_(names), TransitTapRow.client_id == client_id)
-            )
-        return {(row[0], row[1], row[2]) for row in rows}
+            rows = await self._session.execute(query)
+        return {(row[0], row[1], row[2]) for row in rows}.intersection(names)
 
     async def used_codes(self, codes: Collection[str]) -> set[str]:
         """Of these those that somebody has ridden with."""
@@ -48,11 +57,14 @@ class JourneyRepository:
         if not numbers:
             return []
         row = TransitTapRow
-        near = {(serial, number + step) for serial, number in numbers for step in (-1, 0, 1)}
-        is_open = and_(row.serial.in_({serial for serial, _ in numbers}), row.standing == "open")
-        query = select(row).where(or_(tuple_(row.serial, row.offline).in_(near), is_open))
-        with unscoped(self._session, why="a purse pays where its holder travels"):
-            return list(await self._session.scalars(query))
+        near = or_(*(and_(row.serial == one, row.offline.between(at - 1, at + 1)) for one, at in sorted(numbers)))
+        is_open = and_(row.serial.in_({serial for serial, _ in numbers}), row.standing == fixed("open"))
+        found: dict[tuple[str, int], TransitTapRow] = {}
+        for wanted in (near, is_open):
+            with unscoped(self._session, why="a purse pays where its holder travels"):
+                rows = await self._session.scalars(select(row).where(wanted))
+            found |= {(one.journal_id, one.sequence): one for one in rows}
+        return list(found.values())
 
     async def since(self, serial: str, number: int) -> list[TransitTapRow]:
         """All of this serial from this offline number on."""
@@ -66,6 +78,17 @@ class JourneyRepository:
         key = TransitTapRow.journal_id == row.journal_id, TransitTapRow.sequence == row.sequence
         with unscoped(self._session, why="a purse pays where its holder travels"):
             await self._session.execute(update(TransitTapRow).where(*key).values(**values))
+
+    async def change_sums(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add these to the sums."""
+        if not rows:
+            return
+        is_sqlite = self._session.get_bind().dialect.name == "sqlite"
+        given: Any = (sqlite if is_sqlite else postgresql).insert(TransitSumRow)
+        kept, new = TransitSumRow.last_sequence, given.excluded["last_sequence"]
+        changes = {name: getattr(TransitSumRow, name) + given.excluded[name] for name in ("count", "fen", "fare_fen")}
+        changes["last_sequence"] = case((new > kept, new), else_=kept)
+        await self._session.execute(given.on_conflict_do_update(index_elements=KEY, set_=changes), list(rows))
 
     async def taps_of(self, serials: Collection[str], standings: Collection[str], most: int) -> list[TransitTapRow]:
         """Seen by terminals of the caller's regions; the newest first."""

@@ -20,6 +20,7 @@ async def unexplained(unit: Unit) -> Counter[Terminal]:
     """How many of the last days that are over are unexplained, by terminal."""
     last = china_date(unit.now - GRACE) - timedelta(days=1)
     counts: Counter[Terminal] = Counter()
+    days = DayService(unit)
     for back in range(DAYS):
-        counts.update(await DayService(unit).unexplained(last - timedelta(days=back)))
+        counts.update(await days.unexplained(last - timedelta(days=back)))
     return counts

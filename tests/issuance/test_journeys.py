@@ -238,16 +238,16 @@ async def test_clocks_gaps_and_silence_are_told_from_each_other(gates: tuple[Gat
 async def test_records_that_did_not_come_are_named(gates: tuple[Gate, Gate]) -> None:
     here, _ = gates
     centre, purse = here.centre, Purse(1)
-    for fen in (100, 200, 300):
+    for fen in (100, 300):
         here.tap(purse, fen)
+    here.counted[DAY]["paid"]["count"] += 1  # and one of 200, whose record the gate still has
+    here.counted[DAY]["paid"]["fen"] += 200
     here.say()
     await here.send()
-    sql = centre.store.sql
-    sql("DELETE FROM transit_taps WHERE amount_fen = 200")
-    sql("UPDATE terminal_journals SET told_sequence = 6")
+    centre.store.sql("UPDATE terminal_journals SET told_sequence = 6")
     (one,) = (await day_of(centre))["terminals"]
     assert lines({"terminals": [one]}) == {"missing": (1, -200)}
-    assert list(one["lines"][0]["journals"].values()) == [[5, 6]]
+    assert list(one["lines"][0]["journals"].values()) == [[4, 6]]
 
 
 async def test_a_purse_and_its_journeys(gates: tuple[Gate, Gate]) -> None:
