@@ -20,8 +20,8 @@ def npm_package(name: str, version: str) -> Path | None:
         with TemporaryDirectory(dir=cache.parent, prefix=f"{cache.name}-", ignore_cleanup_errors=True) as made:
             order = [npm, "install", "--prefix", made, "--no-audit", "--no-fund", "--no-save", f"{name}@{version}"]
             subprocess.run(order, capture_output=True, timeout=120, check=False)
-            if (Path(made) / "node_modules" / name).exists():
-                shutil.rmtree(cache, ignore_errors=True)
+            if (Path(made) / "node_modules" / name).exists() and not folder.exists():
+                shutil.rmtree(cache, ignore_errors=True)  # what a broken fetch left
                 with suppress(OSError):  # another process was faster
                     Path(made).rename(cache)
     return folder if folder.exists() else None

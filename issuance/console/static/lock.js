@@ -10,6 +10,7 @@ const LOOK_MS = 5000;
 const TELL_MS = 5000;
 let seen = Date.now();
 let told = 0;
+let locking = Promise.resolve(); // what the service was told last: an unlock must not overtake it
 
 function send(path, body) {
   const form = new URLSearchParams({ csrf: dialog.dataset.csrf, ...body });
@@ -35,12 +36,14 @@ function uncover() {
 async function lock() {
   cover();
   others.postMessage("locked");
-  const response = await send("/console/lock", {}).catch(() => undefined);
+  locking = send("/console/lock", {}).catch(() => undefined);
+  const response = await locking;
   if (response?.status === 401) location.reload(); // the session is over: to the log-in
 }
 
 async function unlock(event) {
   event.preventDefault();
+  await locking;
   const response = await send("/console/unlock", { password: password.value }).catch(() => undefined);
   if (response?.status === 204) {
     uncover();

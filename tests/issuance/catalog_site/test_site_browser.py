@@ -23,6 +23,7 @@ from tests.issuance.pictures import ARE_WANTED, take
 from tests.issuance.served import served
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+playwright_api.expect.set_options(timeout=30_000)
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -38,7 +39,7 @@ class Reader:
     def __init__(self, page: Any, origin: str, *, has_axe: bool) -> None:
         self.page, self.origin, self._has_axe = page, origin, has_axe
         self.wrong: list[str] = []
-        page.set_default_timeout(15000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", lambda said: self.wrong.append(f"{page.url}: {said.text}"))
         page.on("request", lambda asked: self._asked(asked.url))
@@ -51,6 +52,7 @@ class Reader:
         await self.page.goto(f"{self.origin}/catalog/{path}")
 
     async def look(self, name: str, *sizes: dict[str, int], is_full: bool = False, has_axe: bool = True) -> None:
+        await self.page.wait_for_load_state()  # without its style sheets a page has other measures
         if self._has_axe and has_axe:
             self.wrong += [f"{name}: {fault}" for fault in await faults(self.page)]
         for size in sizes or (DESKTOP,):

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import event
 
 from issuance.audit.sequencer import sequence_due
+from issuance.console import batch_files
 from issuance.console.words import words
 from issuance.production import jobs
+from issuance.production.schemas import JobView
 from tests.issuance.conftest import REGION, Centre, reset
 from tests.issuance.console.conftest import Browser, Console
 from tests.issuance.console.scenery import DEPOT, OUTLET, Scenery, furnish
@@ -185,7 +187,9 @@ async def test_numbers_are_added_and_locked_by_two(console: Console, see: Scener
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_from_roster_to_the_bank(console: Console, see: Scenery, centre: Centre) -> None:
+async def test_a_batch_from_roster_to_the_bank(
+    console: Console, see: Scenery, centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeper = await console.log_in("kuguan")
     await keeper.get("/console/batches/new")
     await keeper.post("/console/batches/new", unit_name="示例中学", region=REGION)
@@ -198,7 +202,17 @@ async def test_a_batch_from_roster_to_the_bank(console: Console, see: Scenery, c
     await keeper.get(done.json()["next"])
     assert "文件已收到" in keeper.words
     assert f'data-events="{path}/events"' in keeper.text
-    told, _ = await asyncio.gather(keeper.http.get(f"{path}/events"), work_off(centre))
+    begun, tells = asyncio.Event(), batch_files._told
+
+    def telling(job: JobView) -> dict[str, object]:
+        begun.set()
+        return tells(job)
+
+    monkeypatch.setattr(batch_files, "_told", telling)
+    watching = asyncio.create_task(keeper.http.get(f"{path}/events"))
+    await asyncio.wait_for(begun.wait(), 30)
+    await work_off(centre)
+    told = await watching
     assert told.text.startswith('data: [{"id"')
     assert told.text.endswith("event: end\ndata: {}\n\n")
     await keeper.get(path)
@@ -239,7 +253,6 @@ async def test_a_file_of_another_kind_is_refused_in_words(console: Console, see:
 
 
 async def work_off(centre: Centre) -> None:
-    await asyncio.sleep(0.1)  # the stream has begun
     while await jobs.step(centre.app.state.services) is not None:
         pass
 

@@ -70,7 +70,7 @@ class Screen:
         context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="zh-CN")
         context.add_cookies([{"name": "oc_lang", "value": language, "url": system.issuance_url}])
         self.page = context.new_page()
-        self.page.set_default_timeout(15000)
+        self.page.set_default_timeout(30_000)
         self.url = system.issuance_url
         self.language = language
         self.complaints: list[str] = []
@@ -114,7 +114,9 @@ class Screen:
             self.page.keyboard.press("Enter")
 
     def sees(self, words: str) -> None:
+        """On a page that is whole: before, it has other measures, and nothing hears its keys."""
         self.page.get_by_role("main").get_by_text(words).first.wait_for()
+        self.page.wait_for_load_state()
 
     def reads(self, place: str, text: str) -> None:
         """Waits until it does."""
@@ -129,6 +131,7 @@ class Screen:
             self.page.screenshot(path=str(SHOTS / f"{name}-{language or self.language}.png"), full_page=True)
 
 
+@pytest.mark.timeout(600)
 def test_from_a_newborn_to_a_replaced_card(browser: Any, system: System, staff: dict[str, DemoClerk]) -> None:
     chip = persona_card(system.home, "blank-3.0")
     second = SimCard(build_card(replace(load("blank-3.0"), serial=0x0300B0FF), system.home.roots()))
@@ -186,6 +189,7 @@ def test_from_a_newborn_to_a_replaced_card(browser: Any, system: System, staff: 
     collector.shot("replaced")
     link.remove()
     collector.press("制卡发卡")
+    collector.sees("请放入空白卡")
     link = system.plug(0, second)
     collector.sees("卡已放好")
     collector.press("开始制卡")

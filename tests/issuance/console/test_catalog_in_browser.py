@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 FOLDER = SHOTS / "catalog"
 
 
+@pytest.mark.timeout(600)
 async def test_from_a_mistake_to_a_release(provinces: Console) -> None:
     script = axe_script()
     wrong: list[str] = []
@@ -84,7 +85,7 @@ async def _edited(watch: Watch) -> str:
     await page.fill("[name='change.en']", "Age named")
     await _send(page)
     await page.wait_for_selector("[id='name.en-error']")
-    assert await page.evaluate("document.activeElement.id") == "name.en"
+    await playwright_api.expect(page.locator("[id='name.en']")).to_be_focused(timeout=30_000)
     assert (await page.input_value("[name='rule.age_from']")) == "16"
     (fault,) = watch.wrong
     assert "400" in fault

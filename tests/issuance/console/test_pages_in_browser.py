@@ -141,6 +141,7 @@ class Watch:
         return int((await going.value).status)
 
     async def look(self, shot: Path) -> None:
+        await self.page.wait_for_load_state()  # without its style sheets a page has other measures
         await self._measure(SIZE)
         await take(self.page, shot, is_full=True)
         if self._has_axe:
@@ -180,10 +181,10 @@ async def person_file(watch: Watch, see: Scenery, folder: Path) -> None:
 
 async def locked_screen(watch: Watch, _see: Scenery, folder: Path) -> None:
     """Over the page, as a page of its own, and after a wrong password."""
-    await watch.page.click("#lock-now button")
+    async with watch.page.expect_response("**/console/lock"):
+        await watch.page.click("#lock-now button")
     await watch.page.wait_for_selector("#lock[open]")
     await watch.look(folder / "caiji-lock-over.png")
-    await watch.page.wait_for_load_state("networkidle")
     await watch.look_at("/collect", folder / "caiji-lock.png")
     assert watch.page.url.endswith("/console/lock?next=%2Fconsole%2Fcollect")
     assert await watch.send(password="not my password") == 401
@@ -203,11 +204,12 @@ async def progress(watch: Watch, see: Scenery, folder: Path) -> None:
 
 async def left_open(watch: Watch, _see: Scenery, _folder: Path) -> None:
     """The dashboard in one window hears of the log-out in another."""
-    await watch.open("/console/dashboard")
+    async with watch.page.expect_response("**/console/dashboard/events*"):
+        await watch.open("/console/dashboard")
     other = await watch.page.context.new_page()
     await other.goto(f"{watch.origin}/console/me")
     await other.click('header form[action="/console/logout"] button')
-    await watch.page.wait_for_url("**/console/login*", timeout=5000)
+    await watch.page.wait_for_url("**/console/login*")
 
 
 BEHIND_FORMS = {"fuhe": person_file, "caiji": locked_screen, "jianguan": left_open}
@@ -238,12 +240,39 @@ async def test_a_file_goes_up_and_its_work_is_followed(console: Console) -> None
         await chromium.close()
 
 
+async def test_on_a_slow_line_an_unlock_does_not_overtake_the_lock(console: Console) -> None:
+    """Else the page is open and the session locked: what is sent next is lost."""
+    async with served(console) as origin, playwright_api.async_playwright() as play:
+        chromium = await play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await chromium.new_page(viewport=SIZE)
+        watch, is_typed = Watch(page, origin, has_axe=False), asyncio.Event()
+
+        async def late(route: Any) -> None:
+            await is_typed.wait()
+            await asyncio.sleep(0.5)
+            await route.continue_()
+
+        await watch.log_in(console, "caiji")
+        await page.route("**/console/lock", late)
+        async with page.expect_response("**/console/lock"), page.expect_response("**/console/unlock"):
+            await page.click("#lock-now button")
+            await page.fill("#lock-password", console.clerks["caiji"].password)
+            await page.keyboard.press("Enter")
+            is_typed.set()
+        await page.wait_for_selector("#lock[open]", state="detached")
+        await watch.open("/console/me")
+        assert page.url.endswith("/console/me")
+        assert watch.wrong == []
+        await chromium.close()
+
+
 async def send_file(page: Any, data: bytes) -> None:
     file = {"name": "名单 1.csv", "mimeType": "text/csv", "buffer": data}
     await page.set_input_files("#file-roster", files=[file])
     await page.click("[data-upload] button")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("language", ["zh", "en"])
 async def test_every_page(console: Console, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "ROUND_S", 0.2)

@@ -28,11 +28,12 @@ class Desk:
     def __init__(self, stand: Stand, page: Any, site: str) -> None:
         self.stand, self.page, self.site = stand, page, site
         self.wrong: list[str] = []
-        page.set_default_timeout(15000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None)
 
     async def look(self, name: str) -> None:
+        await self.page.wait_for_load_state()  # without its style sheets a page has other measures
         await self.page.screenshot(path=str(SHOTS / f"scan-{name}.png"))
         if await self.page.evaluate("document.documentElement.scrollWidth") > SIZE["width"]:
             self.wrong.append(f"{name}: too wide")

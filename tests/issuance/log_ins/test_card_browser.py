@@ -13,14 +13,14 @@ from apdu.inprocess import InProcessReaders
 from issuance.app import create_app
 from issuance.login.seam import ACR_CARD
 from issuance.settings import Settings
-from terminal_agent.server import running_agent
+from terminal_agent.server import Ready, running_agent
 from tests.issuance.console.axe import axe_script
 from tests.issuance.log_ins.cards import CardLogIns
 from tests.issuance.log_ins.stand import LogIns
 from tests.issuance.log_ins.test_browser import DESK, SHOTS, Room
 from tests.issuance.log_ins.test_card_terminal import certified_chip
 from tests.issuance.wallet.test_wallet_browser import CHROMIUM, FLAGS, served
-from tests.terminal_agent.stand import READER, settings
+from tests.terminal_agent.stand import READER, settings, wait_for_cards
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -56,12 +56,12 @@ async def test_a_card_at_this_computer(log_ins: LogIns, tmp_path: Path) -> None:
             await context.add_init_script(path=axe)
             room = Room(log_ins, site, "", await context.new_page(), None)
             room.watch(room.desk)
-            await go(room, where.url, readers, CardLogIns(log_ins, tmp_path))
+            await go(room, where, readers, CardLogIns(log_ins, tmp_path))
             await browser.close()
     assert room.wrong == []
 
 
-async def go(room: Room, agent: str, readers: InProcessReaders, cards: CardLogIns) -> None:
+async def go(room: Room, agent: Ready, readers: InProcessReaders, cards: CardLogIns) -> None:
     desk = room.desk
     opened = await room.log_ins.open(redirect_uri=room.back)
     await room.begin(opened)
@@ -70,20 +70,21 @@ async def go(room: Room, agent: str, readers: InProcessReaders, cards: CardLogIn
     await desk.get_by_text("读卡器里没有卡").wait_for()
     await desk.goto(f"{room.site}{opened.path}?lang=en")
     readers.insert(READER, certified_chip(cards))
+    await asyncio.to_thread(wait_for_cards, agent, readers)
     by_card = await room.log_ins.open(redirect_uri=room.back, acr_values=(ACR_CARD,))
     await room.begin(by_card)
     await desk.click(BEGIN)
     await desk.get_by_text("Enter the certificate PIN").wait_for()
     await room.look(desk, "card-pin-wanted")
     window = await desk.context.new_page()
-    await window.goto(f"{agent}/pin")
+    await window.goto(f"{agent.url}/pin")
     await room.look(window, "card-pin-window")
     await window.fill("#pin", "123456")
     async with desk.expect_navigation(url=f"{room.back}**"):
         await window.click("#confirm")
     assert "code=" in desk.url
     await room.begin(opened)
-    await desk.route(f"{agent}/**", lambda route: route.abort())
+    await desk.route(f"{agent.url}/**", lambda route: route.abort())
     await desk.click(BEGIN)
     await desk.get_by_text("was not found").wait_for()
     await room.look(desk, "card-no-agent")

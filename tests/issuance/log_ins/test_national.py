@@ -38,7 +38,7 @@ SETTINGS = Settings(
     login_national_channel="1000000009",
     login_national_access="2000000009",
     login_national_name="测试省社保登录",
-    login_national_timeout_s=1,
+    login_national_timeout_s=20,
 )
 
 

@@ -51,7 +51,7 @@ async def test_what_another_process_holds_keeps_nobody_waiting(stand: Stand) -> 
         )
         stuck.execute("SELECT * FROM login_pushed_requests FOR UPDATE")
         requests = (stand.exchange(held, verifier), stand.exchange(free, other), stand.authorize(asked))
-        answers = await asyncio.wait_for(asyncio.gather(*requests), 5)
+        answers = await asyncio.wait_for(asyncio.gather(*requests), 14)  # a lock is waited for 15 s
     assert sorted(answer.status_code for answer in answers) == [200, 400, 400]
 
 

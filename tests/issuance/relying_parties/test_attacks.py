@@ -357,7 +357,7 @@ def test_addresses_that_can_be_registered(uri: str) -> None:
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[a-z.@:\\/#*\[\]0-9%]{0,40}", fullmatch=True))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_addresses_cannot_be_read_in_two_ways(uri: str) -> None:
     if is_redirect_uri(uri):
         parsed = httpx.URL(uri)

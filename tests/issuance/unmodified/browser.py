@@ -10,6 +10,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+PATIENCE_S = 60.0
+"""Of whatever asks here, on a machine that does other things as well."""
 NOBODY = "http://127.0.0.1:9/back"
 """An address to go back to where nobody serves: the browser stops there, and its address is the answer."""
 
@@ -54,7 +56,7 @@ class _Forms(HTMLParser):
 
 class Browser:
     def __init__(self) -> None:
-        self.http = httpx.Client(timeout=20)
+        self.http = httpx.Client(timeout=PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,16 @@ def peer() -> Iterator[Peer]:
 def provider(request: pytest.FixtureRequest) -> Provider:
     chosen: Provider = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """For a server in a process of its own. Bound here, it is given to nobody else; a server that names it, and sets
+    SO_REUSEADDR as all do, may listen there."""
+    with socket.socket() as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", 0))
+        yield place.getsockname()[1]
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Final
 
 import httpx
 
+from tests.issuance.unmodified.browser import PATIENCE_S
+
 _PAGE: Final = (Path(__file__).parents[3] / "docs" / "relying-parties.md").read_text("utf-8")
 _ISSUER: Final = "https://login.example"
 _PATHS: Final = {
@@ -43,7 +45,7 @@ def configuration(name: str, client: Client, site: str = "") -> str:
     """The block for this client and site; paths are those of the discovery document, which the peer's are not."""
     text = block(name)
     if any(_ISSUER + path in text for path in _PATHS.values()):
-        about = httpx.get(client.discovery).raise_for_status().json()
+        about = httpx.get(client.discovery, timeout=PATIENCE_S).raise_for_status().json()
         for key, path in _PATHS.items():
             text = text.replace(_ISSUER + path, about[key])
     given = {

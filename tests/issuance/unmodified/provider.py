@@ -27,7 +27,7 @@ from simulators.wallet.phone import Link, Phone
 from simulators.wallet.settings import WalletSettings
 from tests.issuance.conftest import Centre, Clock, ok
 from tests.issuance.phone import Phone as Holder
-from tests.issuance.unmodified.browser import NOBODY, Browser, Page
+from tests.issuance.unmodified.browser import NOBODY, PATIENCE_S, Browser, Page
 from tests.issuance.unmodified.manual import Client
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     @contextmanager
     def served(self, app: Any, listener: socket.socket) -> Iterator[str]:
@@ -83,22 +83,16 @@ class Loop:
             yield origin_of(listener)
         finally:
             server.should_exit = True
-            ended.result(20)
+            ended.result(PATIENCE_S)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         self._loop.close()
 
 
 def any_port() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
-
-
-def free_port() -> int:
-    with any_port() as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def origin_of(listener: socket.socket) -> str:
@@ -205,7 +199,7 @@ class Peer:
             "grant_types": ["authorization_code", "refresh_token", DEVICE],
             "scope": "openid profile offline_access",
         }
-        told = ok(httpx.post(f"{self.issuer}/reg", json=body), 201)
+        told = ok(httpx.post(f"{self.issuer}/reg", json=body, timeout=PATIENCE_S), 201)
         return Client(self.issuer, told["client_id"], told.get("client_secret", ""))
 
     def log_in(self, browser: Browser, page: Page) -> Page:

@@ -25,12 +25,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tests.issuance.unmodified.browser import PATIENCE_S
 from tests.issuance.unmodified.manual import Client, configuration
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 AGENT_BACK = "http://localhost:4242"
 """oidc-agent wants an address to go back to, also where nobody goes."""
-_START_S = 20.0
 _BY_LINE = ["stdbuf", "-oL"]
 
 
@@ -134,7 +134,7 @@ class Agent:
             lines = _lines(process)
             address = next(line.strip() for line in lines if line.startswith("http"))
             yield address, next(line.split()[-1] for line in lines if "code:" in line)
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 0
 
     def token(self) -> str:
@@ -169,7 +169,7 @@ def _process(order: Sequence[str], **environment: str) -> Iterator[subprocess.Po
             yield process
         finally:
             process.terminate()
-            process.communicate(timeout=20)
+            process.communicate(timeout=PATIENCE_S)
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def _listens(process: subprocess.Popen[str], port: int) -> None:
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         with socket.socket() as asked:
             if asked.connect_ex(("127.0.0.1", port)) == 0:

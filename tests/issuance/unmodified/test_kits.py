@@ -19,7 +19,7 @@ from bench.npm import npm_package
 from tests.issuance.unmodified.browser import NOBODY, Browser
 from tests.issuance.unmodified.conftest import missing
 from tests.issuance.unmodified.manual import Client
-from tests.issuance.unmodified.provider import Loop, OneCard, Provider, any_port, free_port, origin_of
+from tests.issuance.unmodified.provider import Loop, OneCard, Provider, any_port, origin_of
 from tests.issuance.unmodified.test_unmodified import OPENID_CLIENT
 
 CLIENTS = Path(__file__).parents[3] / "clients"
@@ -97,9 +97,8 @@ def test_python_on_a_device(provider: Provider, browser: Browser, kit: Any) -> N
     assert (known.sub, known.acr) == (provider.subject, provider.acr or "")
 
 
-def test_js(provider: Provider, browser: Browser, js: Path) -> None:
+def test_js(provider: Provider, browser: Browser, js: Path, port: int) -> None:
     """The device asks every five seconds, so it is begun first."""
-    port = free_port()
     site, kiosk = provider.register(f"http://127.0.0.1:{port}/back"), provider.register()
     with node(js / "example-device.js", as_registered(kiosk, js)) as device:
         address, code = (next(device).split()[-1] for _ in range(2))

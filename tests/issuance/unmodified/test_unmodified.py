@@ -11,12 +11,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from bench.npm import npm_package
 from tests.issuance.unmodified.browser import NOBODY, Browser
 from tests.issuance.unmodified.conftest import missing
-from tests.issuance.unmodified.provider import Loop, OneCard, Provider, any_port, free_port, origin_of
+from tests.issuance.unmodified.provider import Loop, OneCard, Provider, any_port, origin_of
 from tests.issuance.unmodified.sites import (
     AGENT_BACK,
     APACHE_MODULES,
@@ -79,8 +77,7 @@ def test_authlib(provider: Provider, browser: Browser, loop: Loop) -> None:
             known(provider, claims)
 
 
-def test_mozilla_django_oidc(provider: Provider, browser: Browser) -> None:
-    port = free_port()
+def test_mozilla_django_oidc(provider: Provider, browser: Browser, port: int) -> None:
     client = provider.register(f"http://127.0.0.1:{port}/oidc/callback/", method="client_secret_post")
     with django_site(client, port) as site:
         for _ in range(2):
@@ -90,10 +87,9 @@ def test_mozilla_django_oidc(provider: Provider, browser: Browser) -> None:
             assert told["accounts"] == 1, "the same person has one account"
 
 
-def test_mod_auth_openidc(provider: Provider, browser: Browser) -> None:
+def test_mod_auth_openidc(provider: Provider, browser: Browser, port: int) -> None:
     if not (APACHE_MODULES / "mod_auth_openidc.so").exists():
         missing("Debian's libapache2-mod-auth-openidc is not installed")
-    port = free_port()
     with apache_site(provider.register(f"http://127.0.0.1:{port}/inside/back"), port) as site:
         page = provider.log_in(browser, browser.open(site))
         known(provider, {"sub": page.headers["came"], "acr": page.headers.get("acr")})
@@ -121,9 +117,9 @@ def test_oidc_agent(provider: Provider, browser: Browser, tmp_path: Path) -> Non
     with oidc_agent(tmp_path) as agent:
         with agent.asks(provider.register(AGENT_BACK)) as (address, code):
             provider.log_in(browser, browser.submit(browser.open(address), user_code=code))
-        about = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+        about = browser.http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
         bearer = {"Authorization": f"Bearer {agent.token()}"}
-        known(provider, httpx.get(about["userinfo_endpoint"], headers=bearer).json())
+        known(provider, browser.http.get(about["userinfo_endpoint"], headers=bearer).json())
 
 
 def talk(process: subprocess.Popen[str], line: str) -> Any:

@@ -32,12 +32,13 @@ class Screens:
 
     def _screen(self, chromium: Any, size: dict[str, int]) -> Any:
         page = chromium.new_context(viewport=size, locale="zh-CN").new_page()
-        page.set_default_timeout(15000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", lambda said: self.wrong.append(said.text) if "load resource" not in said.text else None)
         return page
 
     def look(self, page: Any, name: str) -> bytes:
+        page.wait_for_load_state()  # without its style sheets a page has other measures
         if page.evaluate("document.documentElement.scrollWidth") > page.viewport_size["width"]:
             self.wrong.append(f"{name}: too wide")
         shot: bytes = page.screenshot(path=str(SHOTS / f"{name}.png"))

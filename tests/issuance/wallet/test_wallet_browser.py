@@ -36,6 +36,7 @@ from tests.issuance.served import served
 from tests.issuance.wallet.test_wallet import entries, open_account
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+playwright_api.expect.set_options(timeout=30_000)
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -66,7 +67,7 @@ class Hand:
     def __init__(self, page: Any, origin: str, *, has_axe: bool) -> None:
         self.page, self.origin, self.has_axe = page, origin, has_axe
         self.wrong: list[str] = []
-        page.set_default_timeout(15000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", lambda said: self._heard(said))
         page.on("request", lambda asked: self._asked(asked.url))
@@ -91,7 +92,9 @@ class Hand:
         await self.page.wait_for_load_state()
 
     async def sees(self, words: str) -> None:
+        """On a page that is whole: before, it has other measures, and its script shows no code."""
         await self.page.get_by_role("main").get_by_text(words).first.wait_for()
+        await self.page.wait_for_load_state()
 
     async def look(self, name: str, *, has_axe: bool = True) -> None:
         """Checks and a picture, of the page as a whole: the menu that stays at the bottom covers nothing."""
@@ -169,6 +172,7 @@ async def _apply(hand: Hand, centre: Centre) -> None:
     await hand.sees("申领好了")
 
 
+@pytest.mark.timeout(600)
 async def test_from_applying_to_a_revoked_consent(hand: Hand, centre: Centre, tmp_path: Path) -> None:
     gate = transit_issuer(centre, tmp_path / "issuer.bin")
     await _apply(hand, centre)
