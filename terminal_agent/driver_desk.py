@@ -144,7 +144,6 @@ class DriverDesk:
         self._calls = 0
         self._releases: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_over = False
 
     async def call(self, function: DriverFunction, arguments: list[Any]) -> Answer:
         """Code and text. Never raises for what a card, a reader or a program does."""
@@ -290,7 +289,7 @@ class DriverDesk:
 
     async def _watch(self) -> None:
         """Resolve what is unclear with a card as soon as it is put in."""
-        while not self._is_over:
+        while True:
             async for event in self._hub.subscribe():
                 if event.name == "card_inserted":
                     await self._resolve_inserted(event.data["reader"])
@@ -305,8 +304,6 @@ class DriverDesk:
                 await self.settlements.resolve_inserted(reader)
 
     async def close(self) -> None:
-        # A cancellation can be lost where a call of a reader's thread has just ended (asyncio.wait_for).
-        self._is_over = True
         self.settlements.stop()
         for task in self._tasks:
             task.cancel()

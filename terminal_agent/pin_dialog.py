@@ -142,6 +142,7 @@ class PinDialog:
         self._entry: _Entry | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self._given_up = 0
         self.subject: Callable[[bool], PinSubject] = lambda is_new: PinSubject()
         """Of the function now running, asked on its thread; takes whether the PIN is a new one."""
 
@@ -166,6 +167,7 @@ class PinDialog:
             raise PinEntryCancelledError("who asked has gone")
 
         with self._lock:
+            self._given_up += 1
             self.subject = nobody
             if self._entry is not None and not self._entry.result.done():
                 self._entry.result.set_exception(PinEntryCancelledError("who asked has gone"))
@@ -173,10 +175,13 @@ class PinDialog:
     def enter(self, *, is_new: bool) -> Pin:
         """Blocks at most the configured time. Raises a PinEntryError, or ReaderBusyError while another PIN is asked
         for."""
+        given_up = self._given_up  # the subject asks the card, and who asked may go meanwhile
         entry = _Entry(is_new, self.subject(is_new), time.monotonic() + self._total_s)
         with self._lock:
             if self._is_closed:
                 raise PinEntryCancelledError("the terminal service is stopping")
+            if self._given_up != given_up:
+                raise PinEntryCancelledError("who asked has gone")
             if self._entry is not None:
                 raise ReaderBusyError("another PIN is being entered")
             self._entry = entry

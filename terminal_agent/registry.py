@@ -284,10 +284,11 @@ class ReaderRegistry:
     async def wait_change(self, reader: Reader, timeout_s: float) -> None:
         """Return when something about `reader` changed, or after `timeout_s`."""
         reader.changed.clear()
+        change = asyncio.ensure_future(reader.changed.wait())
         try:
-            await asyncio.wait_for(reader.changed.wait(), timeout_s)
-        except TimeoutError:
-            return
+            await asyncio.wait([change], timeout=timeout_s)  # wait_for can lose a cancellation (ReaderWorker.call)
+        finally:
+            change.cancel()
 
     def _admit(self, service: ReaderService, name: str) -> Reader | None:
         reader = self._readers.get(name)

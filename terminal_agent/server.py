@@ -34,7 +34,7 @@ from terminal_agent.systemd import supervised
 
 LOG = logging.getLogger("terminal_agent.server")
 GRACE_S = 1  # requests still running at the end get this long
-START_S = 10.0
+START_S = 30.0
 STOP_S = 5.0
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
 from terminal_agent.problems import OperationTimeoutError, ReaderBusyError
@@ -60,12 +61,22 @@ class ReaderWorker:
         return future
 
     async def call(self, call: Callable[[], T], timeout_s: float) -> T:
-        """`submit` for coroutines. On timeout a waiting call is withdrawn; a running one is left to its thread."""
+        """`submit` for coroutines. On timeout a waiting call is withdrawn; a running one is left to its thread.
+
+        Not `asyncio.wait_for`: in Python 3.11 it forgets a cancellation that meets the answer, and a task that asks a
+        device again and again would never end.
+        """
         future = self.submit(call, timeout_s)
+        answer = asyncio.wrap_future(future)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
-        except TimeoutError:
-            raise OperationTimeoutError(f"{self.name}: no answer within {timeout_s:g} s") from None
+            with suppress(TimeoutError):  # the call's own
+                await asyncio.wait([answer], timeout=timeout_s)
+                if answer.done():
+                    return answer.result()
+        finally:
+            future.cancel()
+            answer.cancel()
+        raise OperationTimeoutError(f"{self.name}: no answer within {timeout_s:g} s")
 
     def pin(self) -> None:
         """Announce that a clean-up will be posted: the thread outlives `stop` until then. What a thread opened, such

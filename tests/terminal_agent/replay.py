@@ -28,7 +28,7 @@ from terminal_agent.server import Ready, running_agent
 from terminal_agent.settings import AgentSettings
 from tests.cardlib.driver_stand import signing_certificate
 from tests.simulators.support import vector_roots
-from tests.terminal_agent.stand import APPLICATION, READER, ScriptedCard, ScriptedCentre
+from tests.terminal_agent.stand import APPLICATION, READER, ScriptedCard, ScriptedCentre, scan_waits
 
 BLANK, PSAM_SLOT = "Counter Reader 01 00", "Counter Reader SAM 02 00"
 HALL = "https://hall.example"
@@ -63,15 +63,23 @@ class Counter:
     """Remembers what answers say, so that later requests can name it: `{lease}`, `{token}`, `{job_id}`, `{id}`, and of
     driver functions `{PKI_SignData}` and so on. `known` is more of the kind."""
 
-    def __init__(self, where: Ready, scanner: SimScanner, module: SimIdCardModule, known: dict[str, str]) -> None:
+    def __init__(
+        self,
+        where: Ready,
+        scanner: SimScanner,
+        module: SimIdCardModule,
+        known: dict[str, str],
+        scan_is_awaited: threading.Event,
+    ) -> None:
         self.where = where
+        self._scan_is_awaited = scan_is_awaited
         self._scanner, self._module = scanner, module
         self._known = CONSTANTS | known
-        self._http = httpx.Client(base_url=where.url, timeout=20)
+        self._http = httpx.Client(base_url=where.url, timeout=60)
         self.events: dict[str, dict[str, Any]] = {}
         listens = threading.Event()
         threading.Thread(target=self._listen, args=(listens,), daemon=True).start()
-        listens.wait(5)
+        assert listens.wait(30)
 
     def _listen(self, listens: threading.Event) -> None:
         name = ""
@@ -102,9 +110,9 @@ class Counter:
         helper = threading.Thread(target=getattr(self, f"_{during}"), daemon=True)
         helper.start()
         if during in BEFORE:
-            helper.join(10)
+            helper.join(60)
         yield
-        helper.join(10)
+        helper.join(60)
 
     def play(self, request: Request) -> tuple[int, Any]:
         headers = {name: self.filled(value) for name, value in request.headers.items()}
@@ -125,10 +133,14 @@ class Counter:
         """One message on the driver's WebSocket."""
         with self._meanwhile(during), connect(self.where.ws_url, proxy=None) as link:
             link.send(self.filled(message))
-            answer = json.loads(link.recv(timeout=20))
+            answer = json.loads(link.recv(timeout=60))
         if answer.get("success") == "1":
             self._known[f"{{{answer['functionName']}}}"] = answer["pOutInfo"]
         return answer
+
+    def give_back(self) -> None:
+        """The card that driver functions keep for the next; this one keeps none."""
+        self.speak(json.dumps({"function": "iReadCardBas", "iType": 1}))
 
     # -- what people do meanwhile -----------------------------------------------------------------------------------
 
@@ -150,7 +162,8 @@ class Counter:
         self._module.place(Person())
 
     def _scan(self) -> None:
-        time.sleep(0.2)
+        assert self._scan_is_awaited.wait(30)
+        self._scan_is_awaited.clear()
         self._scanner.scan("ECARD-EXAMPLE")
 
     def _finish(self) -> None:
@@ -162,7 +175,7 @@ class Counter:
 
     @staticmethod
     def _until(look: Any) -> Any:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while (found := look()) is None:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -190,11 +203,12 @@ def counter(folder: Path) -> Iterator[Counter]:
         stand = AgentSettings(**{name: value for name, value in given.items() if name in AgentSettings.model_fields})
         centre = ScriptedCentre([BatchCommand(apdu="00A4000002EF05")], [BatchCommand(apdu="0084000008")])
         where = stack.enter_context(running_agent(stand, readers, issuance=centre))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while sum(one["atr"] is not None for one in httpx.get(f"{where.url}/v1/readers").json()) < 3:
             assert time.monotonic() < until
             time.sleep(0.02)
-        made = Counter(where, scanner, module, {"{certificate}": certificate})
+        awaited = stack.enter_context(scan_waits())
+        made = Counter(where, scanner, module, {"{certificate}": certificate}, awaited)
         stack.callback(made.close)
         yield made
 

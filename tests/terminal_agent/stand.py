@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from apdu.inprocess import InProcessReaders
@@ -24,6 +27,7 @@ from cardlib.wire import (
     SessionStart,
 )
 from terminal_agent.app import create_app
+from terminal_agent.devices import DeviceHall, Scan
 from terminal_agent.registry import Reader
 from terminal_agent.server import Ready
 from terminal_agent.settings import AgentSettings
@@ -139,7 +143,7 @@ def readers_with(card: ScriptedCard | None = None, name: str = READER) -> InProc
 
 
 def settings(**changes: Any) -> AgentSettings:
-    return AgentSettings(**{"operation_timeout_s": 2, "batch_timeout_s": 2, "network_deadline_s": 2} | changes)
+    return AgentSettings(**{"operation_timeout_s": 20, "batch_timeout_s": 20, "network_deadline_s": 20} | changes)
 
 
 @asynccontextmanager
@@ -162,14 +166,37 @@ def _is_looked_at(reader: Reader) -> bool:
 
 def wait_for_cards(where: Ready, readers: InProcessReaders) -> None:
     """Until an agent in a thread knows which readers have a card."""
-    deadline = time.monotonic() + 20
-    with httpx.Client(base_url=where.url, trust_env=False) as http:
+    deadline = time.monotonic() + 30
+    with httpx.Client(base_url=where.url, trust_env=False, timeout=30) as http:
         while True:
             known = {one["name"] for one in http.get("/v1/readers").json() if one["atr"] is not None}
             if known == {name for name, slot in readers.watch().wait(0).items() if slot.is_present}:
                 return
             assert time.monotonic() < deadline, known
             time.sleep(0.01)
+
+
+@contextmanager
+def scan_waits() -> Iterator[threading.Event]:
+    """Set when somebody waits for a code: one that is scanned before reaches nobody."""
+    begun, wait_scan = threading.Event(), DeviceHall.wait_scan
+
+    async def noted(hall: DeviceHall, timeout_s: float) -> Scan | None:
+        begun.set()
+        return await wait_scan(hall, timeout_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DeviceHall, "wait_scan", noted)
+        yield begun
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port where nobody listens, and that the system gives to no one but who asks for it by number."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        yield keeper.getsockname()[1]
 
 
 @asynccontextmanager
@@ -180,7 +207,7 @@ async def agent_with(
         yield client
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     """The first true value of `condition`, awaited if need be."""
     deadline = time.monotonic() + timeout_s
     while True:

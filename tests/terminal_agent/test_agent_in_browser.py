@@ -41,7 +41,7 @@ GOOD_PAGE = """async ([url, reader, ws]) => {
   const other = new OneCardAgent(url);
   said.busy = await other.readCard(reader).catch((error) => [error.constructor.name, error.code, error.holder.owner]);
   said.read = await lease.readCard().catch((error) => error.code);
-  const waiting = other.lease(reader, { owner: "窗口 2", waitS: 5 });
+  const waiting = other.lease(reader, { owner: "窗口 2", waitS: 60 });
   await new Promise((resolve) => setTimeout(resolve, 100));
   await lease.release();
   const second = await waiting;
@@ -58,8 +58,8 @@ GOOD_PAGE = """async ([url, reader, ws]) => {
   const begun = performance.now();
   dispatchEvent(new Event("pagehide"));
   await left.lost;
-  await (await other.lease(reader, { owner: "窗口 4", waitS: 5 })).release();
-  said.freed = performance.now() - begun < 1000;
+  await (await other.lease(reader, { owner: "窗口 4", waitS: 60 })).release();
+  said.freed = performance.now() - begun < 20000;  // at once, on a busy computer; kept it would be for minutes
   const broken = new OneCardAgent(location.origin);
   said.cut = await broken.call("GET", "/cut").catch(unreachable);
   const events = broken.events();
@@ -231,6 +231,7 @@ def test_pages_beside_the_agent(stage: tuple[Ready, int, Any], caplog: pytest.Lo
     person.wait_for_selector("#stage .oc-alert")  # the card without PSAM was asked
     shot(person, "pairing-wanted")
     person.click("#pairing-wanted a")
+    person.wait_for_selector("#allow")
     assert person.inner_text("dd strong") == f"http://asks.example:{port}"
     shot(person, "pair")
     person.click("#allow")

@@ -49,7 +49,7 @@ class Page:
 
     def ask(self, request: object) -> dict[str, Any]:
         self._link.send(json.dumps(request))
-        answer: dict[str, Any] = json.loads(self._link.recv(timeout=20))
+        answer: dict[str, Any] = json.loads(self._link.recv(timeout=60))
         return answer
 
     def __call__(self, function: str, **parameters: object) -> tuple[int, str]:
@@ -82,7 +82,7 @@ def typing(pad: SimPinPad, *entries: tuple[str, str | None]) -> threading.Thread
 
     def hands() -> None:
         for digits, again in entries:
-            assert pad.asked.wait(10)
+            assert pad.asked.wait(30)
             pad.type(digits, again)
 
     thread = threading.Thread(target=hands, daemon=True)
@@ -115,7 +115,7 @@ def test_a_hospitals_day_with_psam_and_pin_pad(tmp_path: Path, caplog: pytest.Lo
         assert page("iChangePIN", iType=3) == (0, "")
         assert page("iVerifyPIN", iType=3) == (0, "")
         assert page("iReloadPIN", iType=3, pCardInfo=INFO)[0] == -24
-        hands.join(5)
+        hands.join(30)
     begun, ended = (json.loads(line) for line in journal.read_text().splitlines())
     assert begun["pending"]["fields"]["pooling"] == 20
     assert (ended["outcome"], len(ended["tac"])) == ("done", 8)
@@ -156,7 +156,7 @@ def test_the_security_module_route_in_both_dialects(algorithm: Algorithm, tmp_pa
         order = centre.debit(text, FACTORS)
         code, text = page("iDoDebit_HSM_Step2", pKey=order.pkey)
         centre.check_debit(text, order, FACTORS)
-        hands.join(5)
+        hands.join(30)
 
 
 def test_what_a_plain_terminal_cannot_do_has_its_code() -> None:
@@ -194,7 +194,7 @@ def test_certificates_and_the_bank_number_without_a_pin_of_the_page(
             assert page("PKI_VerifySign", **given_ | {"pClearText": "x", "pUserPin": "999999"})[0] == -15
             sealed = page("PKI_SealEnvelope", pCert=certificate, pInData="参保证明", iType=3)
             number = page("iReadICCardNum")
-        hands.join(5)
+        hands.join(30)
         assert (code, verified, sealed[0], number[0]) == (0, (0, ""), 0, 0), signature
         assert number[1].isdecimal()
     own = "".join(record.getMessage() for record in caplog.records if record.name != "websockets.client")
@@ -217,7 +217,6 @@ def test_a_card_that_leaves_ends_the_session() -> None:
 
 
 async def test_a_kept_card_is_busy_for_others_until_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_desk, "HOLD_S", 0.2)
     readers = InProcessReaders([CONTACT])
     readers.insert(CONTACT, card(Algorithm.TRIPLE_DES))
     app = create_app(settings(), readers)
@@ -230,6 +229,8 @@ async def test_a_kept_card_is_busy_for_others_until_time_is_over(monkeypatch: py
     async with client_of(app) as client:
         assert (await desk.call(FUNCTIONS["iReadCard"], [1, 2, INFO, "SSSEEF05|07|$"]))[0] == 0
         assert await is_busy(client)
+        monkeypatch.setattr(driver_desk, "HOLD_S", 0.05)
+        assert (await desk.call(FUNCTIONS["iReadCard"], [1, 2, INFO, "SSSEEF05|07|$"]))[0] == 0
         await until(lambda: app.state.agent.registry.get(CONTACT).holder is None)
         assert not await is_busy(client)
         monkeypatch.setattr(driver_desk, "HOLD_S", 60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -11,41 +12,52 @@ import httpx
 from apdu.errors import ReaderServiceError
 from apdu.inprocess import InProcessReaders, InProcessWatch
 from cardlib.wire import BatchCommand
-from terminal_agent.server import running_agent
+from terminal_agent.server import Ready, running_agent
 from tests.terminal_agent.stand import APPLICATION, ATR, READER, ScriptedCard, ScriptedCentre, settings
+
+
+def events(where: Ready, **headers: str) -> AbstractContextManager[httpx.Response]:
+    return httpx.stream("GET", f"{where.url}/v1/events", timeout=30, headers=headers)
 
 
 def parsed(lines: Iterator[str], wanted: int) -> list[tuple[str, str, dict[str, Any]]]:
     """(event, id, data) of the next events, heartbeats left out."""
-    events, fields = [], dict[str, str]()
-    while len(events) < wanted:
+    found, fields = [], dict[str, str]()
+    while len(found) < wanted:
         line = next(lines)
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value
         elif "event" in fields:
-            events.append((fields["event"], fields["id"], json.loads(fields["data"])))
+            found.append((fields["event"], fields["id"], json.loads(fields["data"])))
             fields = {}
-    return events
+    return found
+
+
+def first(lines: Iterator[str], name: str) -> tuple[str, str, dict[str, Any]]:
+    """The next event of this name: the monitor may tell of the readers it found before."""
+    while (event := parsed(lines, 1)[0])[0] != name:
+        continue
+    return event
 
 
 def test_stream_replay_and_shutdown() -> None:
     readers = InProcessReaders([READER])
     with running_agent(settings(port=0, ws_port=0), readers) as where:
-        with httpx.stream("GET", f"{where.url}/v1/events", timeout=5) as stream:
+        with events(where) as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
             assert stream.headers["cache-control"] == "no-store"
             lines = stream.iter_lines()
             readers.insert(READER, ScriptedCard())
-            (inserted,) = parsed(lines, 1)
+            inserted = first(lines, "card_inserted")
             readers.remove(READER)
             (removed,) = parsed(lines, 1)
-        assert (inserted[0], removed[0]) == ("card_inserted", "card_removed")
+        assert removed[0] == "card_removed"
         assert inserted[2] == {"reader": READER, "state": "PRESENT", "atr": ATR.hex().upper(), "role": "card"}
         assert removed[2]["state"] == "EMPTY"
-        with httpx.stream("GET", f"{where.url}/v1/events", timeout=5, headers={"Last-Event-ID": inserted[1]}) as stream:
+        with events(where, **{"Last-Event-ID": inserted[1]}) as stream:
             assert parsed(stream.iter_lines(), 1) == [removed]
-        with httpx.stream("GET", f"{where.url}/v1/events", timeout=5, headers={"Last-Event-ID": "old-7"}) as stream:
+        with events(where, **{"Last-Event-ID": "old-7"}) as stream:
             assert parsed(stream.iter_lines(), 1)[0][0] == "resync"
 
 
@@ -55,7 +67,7 @@ def test_session_progress_names_no_person() -> None:
     centre = ScriptedCentre([BatchCommand(apdu="0084000008")])
     with (
         running_agent(settings(port=0, ws_port=0), readers, issuance=centre) as where,
-        httpx.stream("GET", f"{where.url}/v1/events", timeout=5) as stream,
+        events(where) as stream,
     ):
         order = {"reader": READER, "kind": "personalization", "application_id": APPLICATION}
         while httpx.post(f"{where.url}/v1/card-sessions", json=order).status_code != 202:
@@ -93,9 +105,13 @@ def test_loss_of_the_reader_service_is_a_state() -> None:
     readers = FailingReaders([READER])
     with (
         running_agent(settings(port=0, ws_port=0), readers) as where,
-        httpx.stream("GET", f"{where.url}/v1/events", timeout=5) as stream,
+        events(where) as stream,
     ):
         lines = stream.iter_lines()
+        readers.insert(READER, ScriptedCard())
+        first(lines, "card_inserted")  # what the monitor has not seen it cannot lose
+        readers.remove(READER)
+        first(lines, "card_removed")
         readers.is_down = True
         lost = parsed(lines, 2)
         assert [name for name, _, _ in lost] == ["reader_removed", "service_lost"]

@@ -291,10 +291,11 @@ async def test_an_undone_settlement_of_a_card_with_pin_is_resolved_before_the_ne
         assert (await at("iVerifyPIN"))[0] == 0
         chip.faults = Faults(tear_before=4)
         assert (await at("iDoDebit", INFO, PAY))[0] != 0
-        chip.faults = Faults()
+        chip.faults, reader = Faults(), at.desk._registry.get(CONTACT)
+        before = reader.insertions
         at.readers.remove(CONTACT)
         at.readers.insert(CONTACT, chip)
-        await until(lambda: at.desk._registry.get(CONTACT).has_card)
+        await until(lambda: reader.insertions > before)
         assert (await at("iDoDebit", INFO, PAY))[0] == -27010
         assert [entry["state"] for entry in await at.settlements()] == ["open"]
         assert (await at("iVerifyPIN"))[0] == 0

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -34,15 +34,14 @@ from tests.terminal_agent.stand import READER, settings
 from tests.terminal_agent.test_guard import raw_request
 
 HALL, ASKS, OTHER = "https://hall.example", "https://asks.example", "https://other-asks.example"
-SOON_S = 0.3
+SOON_S, LONG_S = 0.3, 8.0
+"""How soon a slow one is cut off here, and how late on a busy computer; as set it is 10 s."""
 LEASE = f"/v1/readers/{READER.replace(' ', '%20')}/lease"
 
 
 @pytest.fixture(scope="module")
 def patched() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections, "HEAD_S", SOON_S)
-        patch.setattr(bodies, "BODY_S", SOON_S)
         patch.setattr(refusals, "LOG_LINES", 10_000)
         yield
 
@@ -62,7 +61,7 @@ def where(patched: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture(scope="module")
 def http(where: Ready) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=where.url) as client:
+    with httpx.Client(base_url=where.url, timeout=30) as client:
         yield client
 
 
@@ -181,20 +180,20 @@ def test_refused(name: str, where: Ready, caplog: pytest.LogCaptureFixture) -> N
 
 
 def dribble(where: Ready, first: bytes, drip: bytes) -> tuple[float, bytes]:
-    """Seconds until the other end has had enough, and what it said."""
-    begun = time.monotonic()
-    with socket.create_connection(("127.0.0.1", where.http_port), timeout=0.05) as link:
+    """Seconds until the other end has had enough, and what it said. A whole request is answered first."""
+    begun, said = time.monotonic(), b""
+    with socket.create_connection(("127.0.0.1", where.http_port), timeout=30) as link, suppress(ConnectionError):
         link.sendall(first.replace(b"PORT", str(where.http_port).encode()))
-        said = b""
-        while time.monotonic() - begun < 10 * SOON_S:
+        if first.startswith(b"GET /"):
+            said += link.recv(4096)
+        link.settimeout(0.05)
+        while time.monotonic() - begun < 2 * LONG_S:
             try:
                 said += (chunk := link.recv(4096))
                 if not chunk:
                     break
             except TimeoutError:
                 link.sendall(drip)
-            except ConnectionError:
-                break
     return time.monotonic() - begun, said
 
 
@@ -213,16 +212,18 @@ JSON_HEAD = HEAD + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r
     ],
     ids=["silence", "a line", "headers", "the second request", "a body"],
 )
-def test_slow_loris(where: Ready, first: bytes, drip: bytes, said: bytes) -> None:
+def test_slow_loris(where: Ready, first: bytes, drip: bytes, said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_S", SOON_S)
+    monkeypatch.setattr(bodies, "BODY_S", SOON_S)
     seconds, answer = dribble(where, first, drip)
-    assert seconds < 6 * SOON_S
+    assert seconds < LONG_S
     assert said in answer
 
 
 def test_a_head_without_end(where: Ready) -> None:
     host = f"Host: 127.0.0.1:{where.http_port}"
     assert raw_request(where.http_port, "GET /healthz HTTP/1.1", host, "X: " + "a" * 20_000)[0] == 431
-    with socket.create_connection(("127.0.0.1", where.http_port), timeout=5) as link:
+    with socket.create_connection(("127.0.0.1", where.http_port), timeout=30) as link:
         link.sendall(b"GET /" + b"a" * 20_000)
         assert b" 431 " in link.recv(4096)
 
@@ -273,7 +274,7 @@ def shaken(link: socket.socket, port: int, origin: str) -> bytes:
 def test_a_bomb_in_compressed_frames_and_a_flood_of_pings(where: Ready) -> None:
     packed = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = (packed.compress(b" " * (32 << 20)) + packed.flush(zlib.Z_SYNC_FLUSH))[:-4]
-    with socket.create_connection(("127.0.0.1", where.ws_port), timeout=5) as link:
+    with socket.create_connection(("127.0.0.1", where.ws_port), timeout=30) as link:
         assert b"permessage-deflate" in shaken(link, where.ws_port, HALL)
         link.sendall(b"\x89\x80\0\0\0\0" * 2000)
         pongs = b""
@@ -287,13 +288,13 @@ def test_a_bomb_in_compressed_frames_and_a_flood_of_pings(where: Ready) -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:{port}.evil.example"])
 def test_no_foreign_websocket_on_either_port(where: Ready, origin: str) -> None:
     for port in (where.http_port, where.ws_port):
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
             assert b" 403 " in shaken(link, port, origin.format(port=port))
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 def test_malformed_frames_end_that_connection_alone(where: Ready, frame: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", where.ws_port), timeout=5) as link:
+    with socket.create_connection(("127.0.0.1", where.ws_port), timeout=30) as link:
         assert b" 101 " in shaken(link, where.ws_port, HALL)
         link.sendall(frame)
         said = b""
@@ -308,11 +309,11 @@ def paired(http: httpx.Client, where: Ready, origin: str, act: str = "allow") ->
 
     def ask() -> None:
         body, headers = {"name": "政务服务"}, {"Origin": origin}
-        answers.append(httpx.post(f"{where.url}/v1/pairings", json=body, headers=headers, timeout=10))
+        answers.append(httpx.post(f"{where.url}/v1/pairings", json=body, headers=headers, timeout=60))
 
     page = threading.Thread(target=ask)
     page.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not (shown := re.search(r'name="key" value="([^"]+)"', http.get("/pair").text)):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -377,11 +378,11 @@ def test_a_page_that_keeps_all_its_streams_open_shuts_itself_out(
 
     with ExitStack() as streams:
         for _ in range(refusals.MAX_OPEN):
-            link = streams.enter_context(socket.create_connection(("127.0.0.1", where.http_port), timeout=5))
+            link = streams.enter_context(socket.create_connection(("127.0.0.1", where.http_port), timeout=30))
             link.sendall(request)
             assert b" 200 " in link.recv(100)
         assert (status_of(HALL), status_of(where.url)) == (429, 200)
-    until = time.monotonic() + 2
+    until = time.monotonic() + 30
     while status_of(HALL) != 200:
         assert time.monotonic() < until
 

@@ -37,6 +37,7 @@ def test_an_older_client_is_answered_as_before(file: Path, stand: Counter) -> No
             asked = f"{request.method} {request.path}"
             wrong += [f"{asked}: status {status}"] if status != recorded["status"] else []
         wrong += [f"{asked}{line}" for line in differences(recorded["answer"], seen, may_grow=True)]
+    stand.give_back()
     assert wrong == []
 
 

@@ -43,13 +43,13 @@ class Program:
         def call() -> None:
             with connect(url, proxy=None) as link:
                 link.send(json.dumps({"function": function, "iType": 1}))
-                self.answer = json.loads(link.recv(timeout=60))
+                self.answer = json.loads(link.recv(timeout=90))
 
         self._thread = threading.Thread(target=call, daemon=True)
         self._thread.start()
 
     def code(self) -> str:
-        self._thread.join(20)
+        self._thread.join(60)
         return self.answer["success"]
 
 
@@ -95,7 +95,7 @@ def test_the_dialog_by_keys_and_by_keypad(browser: object) -> None:
         page.keyboard.type(PIN)
         page.click("#confirm")
         page.wait_for_url("**/pin/end/sent")
-        page.wait_for_selector("#again", timeout=10_000)  # it goes on to the new PIN by itself
+        page.wait_for_selector("#again")  # it goes on to the new PIN by itself
         page.wait_for_selector("#keypad:not([hidden])")
         page.keyboard.type("2468")
         page.click("#confirm")
@@ -118,7 +118,7 @@ def test_the_dialog_by_keys_and_by_keypad(browser: object) -> None:
 
 
 def open_dialog(page: object) -> None:
-    page.click("#pin-wanted a", timeout=10_000)  # type: ignore[attr-defined]
+    page.click("#pin-wanted a")  # type: ignore[attr-defined]
     page.wait_for_selector("#keypad:not([hidden])")  # type: ignore[attr-defined]
 
 

@@ -28,6 +28,7 @@ from tests.terminal_agent.stand import (
     ScriptedCard,
     ScriptedCentre,
     agent_with,
+    kept_port,
     readers_with,
     until,
 )
@@ -56,6 +57,10 @@ async def terminal(
 async def state_of(client: httpx.AsyncClient) -> tuple[str, str | None]:
     (device,) = (await client.get("/v1/devices")).json()
     return device["state"], device["failure"]
+
+
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    return await state_of(client) == ("ready", None)
 
 
 async def is_free(client: httpx.AsyncClient) -> bool:
@@ -100,12 +105,12 @@ async def test_no_card_is_begun_on_a_printer_that_wants_a_hand(printer: SimCardP
         job_id = await started(client)
         view = await job_in(client, job_id, "awaiting_printer")
         failure = FAILURES[PrinterState(fault)]
-        assert await until(lambda: state_of(client)) == ("attention", failure.value)
+        assert await state_of(client) == ("attention", failure.value)
         assert view["text_zh"]
         assert (centre.starts, card.seen) == ([], [])
         printer.clear()
         await job_in(client, job_id, "done")
-        assert await state_of(client) == ("ready", None)
+        await until(lambda: is_ready(client))
     assert printer.printed == [PRINT_JOB]
 
 
@@ -156,37 +161,38 @@ async def test_a_printer_that_is_gone_is_lost_and_comes_back(tmp_path: Path, mon
     monkeypatch.setattr(desk_module, "POLL_S", 0.01)
     hub = EventHub()
     events = hub.subscribe()
-    first = SimCardPrinter(tmp_path)
-    port = int(first.address.rpartition(":")[2])
-    desk = PrinterDesk(PrinterBridge(first.address), first.address, hub, 5.0)
-    told: list[FailureCode | None] = []
-    await desk.ready(told.append)
-    first.close()
-    waiting = asyncio.create_task(desk.print(ORDER, told.append))
-    assert (await anext(events)).data["failure"] == "PRINTER_UNAVAILABLE"
-    with SimCardPrinter(tmp_path, port=port) as second:
-        assert (await waiting).status == "printed"
-        assert second.printed == [PRINT_JOB]
+    with kept_port() as port:
+        first = SimCardPrinter(tmp_path, port=port)
+        desk = PrinterDesk(PrinterBridge(first.address), first.address, hub, 60.0)
+        told: list[FailureCode | None] = []
+        await desk.ready(told.append)
+        first.close()
+        waiting = asyncio.create_task(desk.print(ORDER, told.append))
+        assert (await anext(events)).data["failure"] == "PRINTER_UNAVAILABLE"
+        with SimCardPrinter(tmp_path, port=port) as second:
+            assert (await waiting).status == "printed"
+            assert second.printed == [PRINT_JOB]
     assert (await anext(events)).name == "device_ready"
     assert told == [FailureCode.PRINTER_UNAVAILABLE, None]
 
 
 async def test_a_low_ribbon_still_prints(tmp_path: Path) -> None:
     with SimCardPrinter(tmp_path, ribbon=2) as printer:
-        desk = PrinterDesk(PrinterBridge(printer.address), printer.address, EventHub(), 1.0)
+        desk = PrinterDesk(PrinterBridge(printer.address), printer.address, EventHub(), 60.0)
         assert (await desk.print(ORDER, lambda _failure: None)).status == "printed"
         assert [device.failure for device in desk.devices()] == [FailureCode.PRINTER_RIBBON_LOW]
         printer.ribbon = 0
         assert printer.state == "ribbon_empty"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(lambda text: text.encode() + b"\n")))
 def test_what_is_no_answer_is_refused(line: bytes) -> None:
     with pytest.raises(PrinterLostError):
         parse_answer(line)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PrinterState), st.sampled_from(["queued", "printed"]))
 def test_every_cut_of_an_answer_is_refused(state: PrinterState, job: str) -> None:
     line = f'{{"state":"{state}","job":"{job}","maker":"x"}}\n'.encode()
@@ -196,7 +202,7 @@ def test_every_cut_of_an_answer_is_refused(state: PrinterState, job: str) -> Non
             parse_answer(line[:end])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60))
 def test_the_simulator_drops_what_is_no_question(line: bytes) -> None:
     assert SimCardPrinter.answer(object.__new__(SimCardPrinter), line) is None

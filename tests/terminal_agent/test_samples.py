@@ -26,6 +26,7 @@ from terminal_agent.samples.server import HERE, AgentPlace, create_samples
 from terminal_agent.server import Ready, running_agent
 from tests.cardlib.driver_stand import signing_certificate
 from tests.simulators.support import vector_roots
+from tests.terminal_agent import stand
 from tests.terminal_agent.stand import READER, settings
 from tests.terminal_agent.test_pin_browser import CHROMIUM, FLAGS
 
@@ -63,7 +64,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
     slips = SimReceiptPrinter(tmp_path / "slips")
     with slips, SimScanner() as scanner, SimIdCardModule(HOLDER) as module, playwright_api.sync_playwright() as play:
-        stand = settings(
+        chosen = settings(
             port=0,
             ws_port=0,
             operation_timeout_s=10,
@@ -75,10 +76,16 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             state_dir=tmp_path,
             debit_journal=tmp_path / "debits.jsonl",
         )
-        with running_agent(stand, readers) as where, served(listener, origin, AgentPlace(where.url, where.ws_url)):
+        with running_agent(chosen, readers) as where, served(listener, origin, AgentPlace(where.url, where.ws_url)):
             browser = play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
             yield origin, where, scanner, module, slips, browser
             browser.close()
+
+
+@pytest.fixture
+def scan_waits() -> Iterator[threading.Event]:
+    with stand.scan_waits() as begun:
+        yield begun
 
 
 class Visit:
@@ -100,7 +107,7 @@ class Visit:
         self.page.click(f"#{name}")
 
     def says(self, text: str, tone: str = "ok") -> str:
-        self.page.wait_for_selector(f"#said .oc-alert[data-tone={tone}]:has-text('{text}')", timeout=10_000)
+        self.page.wait_for_selector(f"#said .oc-alert[data-tone={tone}]:has-text('{text}')")
         return str(self.page.inner_text("#said"))
 
     def calls(self) -> list[str]:
@@ -108,14 +115,14 @@ class Visit:
 
     def allow(self) -> None:
         self.person.goto(self._home)
-        self.person.click("#pairing-wanted a", timeout=10_000)
+        self.person.click("#pairing-wanted a")
         self.person.click("#allow")
         self.person.wait_for_url("**/pair/end/allowed")
 
     def type_pin(self) -> None:
         self.says("请在终端上输入密码", "info")
         self.person.goto(self._home)
-        self.person.click("#pin-wanted a", timeout=10_000)
+        self.person.click("#pin-wanted a")
         self.person.wait_for_selector("#keypad:not([hidden])")
         self.person.keyboard.type(PIN)
         self.person.keyboard.press("Enter")
@@ -148,7 +155,7 @@ async def test_the_towns_server_takes_one_right_answer() -> None:
 
 @needs_browser
 def test_three_pages_in_both_dialects(
-    stage: tuple[str, Ready, SimScanner, SimIdCardModule, Any], tmp_path: Path
+    stage: tuple[str, Ready, SimScanner, SimIdCardModule, Any], tmp_path: Path, scan_waits: threading.Event
 ) -> None:
     origin, where, scanner, module, slips, browser = stage
     visit = Visit(origin, where, browser)
@@ -188,6 +195,7 @@ def test_three_pages_in_both_dialects(
     visit.open("/town-hall")
     visit.press("scan")
     visit.says("请扫电子社保卡二维码", "info")
+    assert scan_waits.wait(30)
     scanner.scan("ECARD-EXAMPLE")
     visit.says("项可以办")
     assert visit.page.locator("#items li").count() > 2

@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from cardlib.failures import FailureCode
 from onecard_cli.__main__ import app
 from onecard_cli.agent_selftest import blocks, lines_of
+from simulators.serial import SimScanner
 from terminal_agent.problems import problem_document
 from terminal_agent.selftest import checks, results
 from terminal_agent.selftest.checks import SelfTest, clock
 from terminal_agent.selftest.results import Outcome, Result
-from tests.terminal_agent.stand import settings
+from tests.terminal_agent.stand import scan_waits, settings
 
 NOON = datetime(2026, 1, 5, 4, tzinfo=UTC)
 READER = "Desk #1 00 00"
@@ -65,9 +66,11 @@ def run(changes: dict[str, Any] | None = None, left_out: tuple[str, ...] = (), *
     return {result.name: result for result in test.results()}
 
 
-def test_with_simulators_of_all_devices(tmp_path: Path) -> None:
-    report = tmp_path / "report.html"
-    done = CliRunner().invoke(app, ["agent", "selftest", "--simulators", "--json", "--report", str(report)])
+def test_with_simulators_of_all_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report, scan = tmp_path / "report.html", SimScanner.scan
+    with scan_waits() as waits:
+        monkeypatch.setattr(SimScanner, "scan", lambda scanner, text: waits.wait(30) and scan(scanner, text))
+        done = CliRunner().invoke(app, ["agent", "selftest", "--simulators", "--json", "--report", str(report)])
     told = json.loads(done.stdout)
     assert (done.exit_code, told["ok"]) == (0, True), done.output
     outcomes = {one["name"].partition(":")[0]: one["outcome"] for one in told["results"]}

@@ -41,11 +41,16 @@ async def test_a_slot_that_comes_back_leaves_neither_connection_nor_thread() -> 
         async def tells(number: str | None) -> bool:
             return bool((await client.get("/v1/info")).json()["terminal_number"] == number)
 
+        async def is_lost() -> bool:
+            (reader,) = (await client.get("/v1/readers")).json()
+            return bool(reader["state"] == "LOST")
+
         for number in NUMBERS:
             readers.insert(SLOT, SimPsam(roots, "990100", number))
             await until(lambda number=number: tells(number))
             readers.remove_reader(SLOT)
-            await until(lambda: tells(None))
+            await until(is_lost)  # its card is silent before the agent hears why
+            assert await tells(None)
             readers.add_reader(SLOT)
         await until(lambda: readers.closed == {0, 1})
         assert len(readers.opened) == len(NUMBERS)
