@@ -39,7 +39,8 @@ from issuance.stock.repository import BlankRepository
 from issuance.stock.service import StockService
 from issuance.unit import Unit, demand_staff
 
-_BEGIN_TRIES = 5
+_BEGIN_TRIES = 50
+"""Each that fails is another session of the same card that began meanwhile: more than a hall has readers."""
 _START = 0
 """Pseudo-sequence of the exchange that began the session: no responses, the first reply."""
 

@@ -43,7 +43,8 @@ KILLED = -signal.SIGKILL
 PR_SET_PDEATHSIG = 1
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
+HERE = "127.0.0.1"
 
 
 # -- what runs in the processes ---------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ def run_nursery(pipe: Connection, port: int, key_store: str, settings: dict[str,
     Nothing is open yet when it forks: no connection, no thread, no event loop.
     """
     # What died with a message in hand is waited for by the clock: two minutes in life, a moment here.
-    delivery.LEASE = delivery.FIRST_PAUSE = timedelta(seconds=0.3)
+    delivery.LEASE = delivery.FIRST_PAUSE = delivery.LONGEST_PAUSE = timedelta(seconds=0.3)
     with SoftKeyService.open(Path(key_store), PASSPHRASE) as keys:
         app = create_app(Settings(**settings), keys)
         asyncio.run(_warm(app))
@@ -72,9 +73,20 @@ def run_nursery(pipe: Connection, port: int, key_store: str, settings: dict[str,
 def _run_service(app: FastAPI, port: int) -> NoReturn:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
-        uvicorn.run(app, host="127.0.0.1", port=port, log_config=None, log_level="critical", access_log=False)
+        config = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False)
+        uvicorn.Server(config).run(sockets=[_place(port)])
     finally:
         os._exit(1)
+
+
+def _place(port: int = 0) -> socket.socket:
+    """Several may stand at one port; found is who listens. While one stands there, a stranger gets it no more."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if port:  # lines of the one that died may be left there
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind((HERE, port))
+    return place
 
 
 async def _warm(app: FastAPI) -> None:
@@ -140,8 +152,8 @@ class Service:
     """The issuance service, started again whenever it dies: first with one crash point after the other, then whole."""
 
     def __init__(self, key_store: Path, settings: dict[str, Any]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self._place = _place()  # kept while the service is dead, too
+        self.port = self._place.getsockname()[1]
         self._pipe, theirs = CONTEXT.Pipe()
         arguments = (theirs, self.port, str(key_store), settings)
         self._nursery = CONTEXT.Process(target=run_nursery, args=arguments, daemon=True)
@@ -149,20 +161,22 @@ class Service:
         theirs.close()
         self._pid: int | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.deaths: list[str] = []
         """Points at which it died, in order."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HERE}:{self.port}"
 
     def start(self, points: Iterable[str] = (), *, always: str = "") -> None:
         """`always` are points of every process, beside its own."""
+        self._is_stopping = False
         self._task = asyncio.create_task(self._supervise(list(points), always))
 
     async def stop(self) -> None:
-        if self._pid is not None:
-            os.kill(self._pid, signal.SIGKILL)
+        self._is_stopping = True
+        self._kill()
         if self._task is not None:
             await self._task
             self._task = None
@@ -176,16 +190,25 @@ class Service:
         self._pipe.close()
         await asyncio.to_thread(self._nursery.join)
         self._nursery.close()
+        self._place.close()
+
+    def _kill(self) -> None:
+        if self._pid is not None:
+            with suppress(ProcessLookupError):  # it died a moment ago
+                os.kill(self._pid, signal.SIGKILL)
 
     async def _supervise(self, points: list[str], always: str) -> None:
         for point in [*points, ""]:
             self._pipe.send(",".join(filter(None, (f"kill:{point}" if point else "", always))))
             self._pid = await self._heard()
+            if self._is_stopping:  # while it was born
+                self._kill()
             exit_code = await self._heard()
             self._pid = None
             assert exit_code == KILLED, f"the service ended with {exit_code}"
-            if point:
-                self.deaths.append(point)
+            if self._is_stopping:
+                return
+            self.deaths.append(point)
 
     async def _heard(self) -> int:
         loop, ready = asyncio.get_running_loop(), asyncio.Event()

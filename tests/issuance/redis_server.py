@@ -15,7 +15,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 PR_SET_PDEATHSIG = 1
 
 

@@ -38,9 +38,8 @@ from terminal_agent import printer as printer_module
 from terminal_agent import relay
 from terminal_agent.centre import HttpIssuanceClient
 from tests.issuance.conftest import Store, application, both_engines, ok
-from tests.issuance.crash_stand import KILLED, PASSPHRASE, Service, persistently, run_kiosk, terminal, town
+from tests.issuance.crash_stand import KILLED, PASSPHRASE, PATIENCE_S, Service, persistently, run_kiosk, terminal, town
 from tests.terminal_agent.stand import READER, agent_with, readers_with, until
-from tests.terminal_agent.test_relay import job_in
 
 STEPS = (
     *("apply.done", "check.done", "payment.started", "payment.done", "reserve.done", "card_data.done"),
@@ -62,6 +61,7 @@ RELAY = ("started", "batch", "answered", "printed", "reported")
 KIOSK = ("case", "loaded", "rejected", "written_off", "loaded", "made", "given", "ejected")
 """In this order, with a first blank that dies."""
 FEE = 2000
+pytestmark = pytest.mark.timeout(300)
 
 
 @dataclasses.dataclass
@@ -99,7 +99,7 @@ class Stand:
 
     async def begin(self, application_id: str, card: SimCard, *, answers: bool) -> None:
         """A session that is broken off, before or after the card has answered."""
-        async with httpx.AsyncClient(base_url=self.service.url, auth=ClientAuth(self.terminal_key)) as http:
+        async with httpx.AsyncClient(base_url=self.service.url, auth=ClientAuth(self.terminal_key), timeout=30) as http:
             body = {"kind": "personalization", "atr": card.power_on().hex().upper(), "application_id": application_id}
             reply = await persistently(lambda: http.post("/v1/card-sessions", json=body))
             batch = ok(reply, 201)["batch"]
@@ -121,11 +121,23 @@ class Stand:
         """By a terminal in this process, which never dies."""
         centre = HttpIssuanceClient(self.service.url, auth=ClientAuth(self.terminal_key))
         readers = readers_with(card)  # type: ignore[arg-type]
-        changes = {"card_printer": self.printer.address, "network_deadline_s": 30, "batch_timeout_s": 20}
+        changes = {"card_printer": self.printer.address, "network_deadline_s": 60}
+        changes |= {"batch_timeout_s": 60, "operation_timeout_s": 60}
         async with agent_with(readers, centre, **changes) as client:
             body = {"reader": READER, "kind": "personalization", "application_id": application_id}
             job_id = ok(await client.post("/v1/card-sessions", json=body), 202)["job_id"]
-            return await job_in(client, job_id, "done", "failed", timeout_s=30)
+
+            async def ended() -> dict[str, Any] | None:
+                job: dict[str, Any] = ok(await client.get(f"/v1/card-sessions/{job_id}"))
+                return job if job["state"] in ("done", "failed") else None
+
+            found: dict[str, Any] = await until(ended, 200)
+            return found
+
+    async def died(self, *points: str) -> None:
+        """It did, at these in this order; the last death may have been heard of later than the answer after it."""
+        await until(lambda: len(self.service.deaths) >= len(points))
+        assert self.service.deaths == [*points]
 
     async def check_books(self, *, used: int, spoiled: int = 0, in_stock: int = 0) -> None:
         """Stock to the last card, a balance of zero, no number twice, bank and fees as the cards are."""
@@ -221,7 +233,7 @@ async def test_a_service_killed_at_every_step_issues_one_card(stand: Stand) -> N
     application_id = await stand.apply(1)
     job = await stand.issue(application_id, card)
     assert (job["state"], job["result"].get("outcome")) == ("done", "issued"), job
-    assert stand.service.deaths == POINTS
+    await stand.died(*POINTS)
     assert card.state.life is Life.ISSUED
     assert len(stand.printer.printed) == 1
     await stand.check_books(used=1)
@@ -265,7 +277,11 @@ async def test_a_kiosk_killed_at_every_step_makes_one_card_and_writes_the_dead_o
     application_id = await stand.apply(1)
     key_file = stand.folder / "terminal.json"
     stand.terminal_key.save(key_file)
-    with SimMt3Reader() as reader, SimCardMachine(stand.folder / "faces", partial(Seat, reader)) as machine:
+    stays: list[Any] = []
+    with (
+        SimMt3Reader() as reader,
+        SimCardMachine(stand.folder / "faces", partial(Seat, stays, reader)) as machine,
+    ):
         machine.refill([DyingCard(first, 30), second])
         settings = {
             "profile": "kiosk",
@@ -278,9 +294,10 @@ async def test_a_kiosk_killed_at_every_step_makes_one_card_and_writes_the_dead_o
         arguments = (stand.service.url, str(key_file), settings, application_id)
         for point in KIOSK:
             assert await terminal(f"kill:kiosk.{point}", *arguments, run=run_kiosk) == KILLED, point
+        before = len(stays)
         last = asyncio.create_task(terminal("", *arguments, run=run_kiosk))
-        await until(lambda: machine.tray is None, 20)  # drawn in again
-        await until(lambda: machine.tray is not None, 20)
+        await until(lambda: len(stays) > before, PATIENCE_S)  # drawn in again
+        await until(lambda: machine.tray is not None, PATIENCE_S)
         assert machine.take() is second
         assert await last == 0
         assert (len(machine.printed), len(machine.bin), machine.blanks) == (1, 1, [])
@@ -288,13 +305,14 @@ async def test_a_kiosk_killed_at_every_step_makes_one_card_and_writes_the_dead_o
 
 
 class Seat:
-    """A card's stay in the encoder."""
+    """A card's stay in the encoder; `stays` has the card of each there was."""
 
-    def __init__(self, reader: SimMt3Reader, card: Any) -> None:
-        self._reader, self._card = reader, card
+    def __init__(self, stays: list[Any], reader: SimMt3Reader, card: Any) -> None:
+        self._stays, self._reader, self._card = stays, reader, card
 
     def insert(self) -> None:
         self._reader.insert(self._card)
+        self._stays.append(self._card)
 
     def remove(self) -> None:
         self._reader.remove()
@@ -317,5 +335,5 @@ async def test_what_is_given_up_is_undone_whole(stand: Stand) -> None:
             json={"action": action},
         )
     await stand.steps(application_id, "cancel_payment")
-    assert stand.service.deaths == [point for points in UNDOING.values() for point in points]
+    await stand.died(*(point for points in UNDOING.values() for point in points))
     await stand.check_books(used=0, spoiled=2)

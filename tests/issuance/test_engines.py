@@ -23,6 +23,8 @@ from issuance.clients.repository import ClientRepository
 from issuance.database import Database, insert_all, migrate, parse_url
 from issuance.problems import code_of
 from issuance.scope import EVERYWHERE
+from issuance.sessions.models import CardSessionRow
+from issuance.sessions.repository import SessionRepository
 from issuance.settings import Settings
 from tests.issuance.conftest import Centre, Store, atr, both_engines, ok, refused, reset
 from tests.issuance.postgres import Postgres
@@ -75,6 +77,19 @@ async def test_sessions_of_an_unknown_card_begin_at_once(centre: Centre) -> None
     assert [answer.status_code for answer in answers] == [201] * 6
     states = centre.store.sql("SELECT state, count(*) FROM card_sessions GROUP BY state ORDER BY state")
     assert states == [("running", 1), ("superseded", 5)]
+
+
+async def test_whoever_is_overtaken_again_and_again_begins_all_the_same(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a session of the same card that begins between the two statements: the last of many loses to all others."""
+    add, overtaken = SessionRepository.add, iter(range(11))
+
+    async def lose(self: SessionRepository, row: CardSessionRow) -> bool:
+        return await add(self, row) if next(overtaken, None) is None else False
+
+    monkeypatch.setattr(SessionRepository, "add", lose)
+    ok(await centre.as_("terminal").post("/v1/card-sessions", json=_initialization(7)), 201)
 
 
 @both_engines

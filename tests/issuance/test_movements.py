@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -289,11 +290,11 @@ async def test_openings_change_no_balance(centre: Centre) -> None:
 def test_cards_of_an_older_database_get_their_place(
     engine: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'old.db'}"
+    url, name = f"sqlite+aiosqlite:///{tmp_path / 'old.db'}", uuid.uuid4().hex
     if engine == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
-        server.create("old")
-        url = server.url("old")
+        server.create(name)
+        url = server.url(name)
     migrate(url, "0003")
     store = Store(url, lambda: b"")
     for serial, state in enumerate(("in_stock", "reserved", "used", "spoiled"), start=1):
@@ -317,4 +318,4 @@ def test_cards_of_an_older_database_get_their_place(
     assert store.sql("SELECT count(*) FROM blanks WHERE place_id = 'depot-110000'") == [(3,)]
     assert store.sql("SELECT count(*) FROM stock_ledger_items") == [(3,)]
     if engine == "postgresql":
-        server.drop("old")
+        server.drop(name)

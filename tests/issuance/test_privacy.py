@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import pytest
 
-from hsm.api import Purpose
-from issuance.sealing import PERSON_SEAL, Sealer
+from issuance.sealing import Sealer
 from tests.issuance.conftest import SECRET_NAME, SECRET_NUMBER, Centre, both_engines, ok, refused, reset
 from tests.issuance.phone import PASSWORD, Phone
 
@@ -65,18 +63,3 @@ async def test_sealed_data_belongs_to_its_row(centre: Centre) -> None:
 async def test_index_tells_kinds_apart(centre: Centre) -> None:
     sealer = Sealer(centre.keys)
     assert sealer.index("a", "1") == sealer.index("a", "1") != sealer.index("b", "1")
-
-
-async def test_the_seal_key_is_rotated_under_a_running_service(centre: Centre) -> None:
-    """What was sealed before opens and is found; what comes after is under the new version."""
-    first = ok(await centre.apply(1), 201)["id"]
-    keys = centre.keys
-    keys.generate(replace(PERSON_SEAL, version=2), Purpose.SEAL)
-    keys.retire(PERSON_SEAL)
-    second = ok(await centre.apply(2), 201)["id"]
-    versions = {bytes(row[0])[0] for row in centre.store.sql("SELECT sealed FROM persons")}
-    assert versions == {1, 2}
-    for application_id in (first, second):
-        ok(await centre.as_("operator").get(f"/v1/applications/{application_id}"))
-    assert ok(await centre.apply(1), 201)["id"] == first
-    ok(await centre.as_("operator").get("/healthz"))

@@ -147,6 +147,21 @@ async def test_contexts_of_the_table_are_those_of_the_code(centre: Centre, servi
     } <= opened
 
 
+async def test_the_seal_key_is_rotated_under_a_running_service(centre: Centre) -> None:
+    """What was sealed before opens and is found; what comes after is under the new version."""
+    first = ok(await centre.apply(1), 201)["id"]
+    keys = centre.keys
+    keys.generate(replace(PERSON_SEAL, version=2), Purpose.SEAL)
+    keys.retire(PERSON_SEAL)
+    second = ok(await centre.apply(2), 201)["id"]
+    versions = {bytes(row[0])[0] for row in centre.store.sql("SELECT sealed FROM persons")}
+    assert versions == {1, 2}
+    for application_id in (first, second):
+        ok(await centre.as_("operator").get(f"/v1/applications/{application_id}"))
+    assert ok(await centre.apply(1), 201)["id"] == first
+    ok(await centre.as_("operator").get("/healthz"))
+
+
 async def test_nothing_is_resealed_while_the_old_key_is_active(centre: Centre, services: Services) -> None:
     await issued(centre, services)
     centre.keys.generate(replace(PERSON_SEAL, version=2), Purpose.SEAL)

@@ -338,6 +338,7 @@ def test_bodies_from_outside(text: str, payload: dict[str, Any]) -> None:
             RecordBody.from_text(body).opened()
 
 
+@settings(deadline=None)
 @given(record=st.sampled_from([OTHERS, ALARM, RESULT, purchase(1)]), up_ms=st.integers(0, 2**50))
 def test_bodies_there_and_back(record: Payload, up_ms: int) -> None:
     body = RecordBody.of(record, key="ab" * 16, at=START, boot="cd" * 16, up_ms=up_ms)

@@ -196,8 +196,8 @@ async def test_nobody_waits_for_the_log(services: Services, store: Store, tmp_pa
     async with system_unit(services) as slow:
         await slow.audit("test.slow", "card:1", region=None)
         await slow.session.flush()
-        await asyncio.wait_for(act(services, 2), 5)
-        assert await asyncio.wait_for(sequence_due(services), 5) == 6
+        await asyncio.wait_for(act(services, 2), 30)
+        assert await asyncio.wait_for(sequence_due(services), 30) == 6
     assert await sequence_due(services) == 1
     query = "SELECT e.act, l.sequence FROM audit_leaves l JOIN audit_entries e ON e.id = l.entry_id ORDER BY e.id"
     assert store.sql(query)[-3:] == [("test.slow", 6), ("test.act", 4), ("test.act", 5)]

@@ -273,7 +273,7 @@ async def test_a_service_that_stops_waits_for_no_build(press: Press, monkeypatch
 
     monkeypatch.setattr(parts, "make_edition", build_for_ever)
     async with running(press.services):
-        assert await asyncio.to_thread(building.wait, 10)
+        assert await asyncio.to_thread(building.wait, 30)
 
 
 async def test_who_may_fetch_what(press: Press) -> None:
