@@ -55,8 +55,8 @@ STATE_PRESENT: Final = 0x0020
 PNP_NOTIFICATION: Final = "\\\\?PnP?\\Notification"
 
 MAX_RECONNECTS: Final = 3
-# vpcd and pcscd look every 400 ms whether the card is still there.
-REMOVAL_NOTICE_MS: Final = 600
+# vpcd and pcscd look every 400 ms whether the card is still there, on a busy machine later.
+REMOVAL_NOTICE_MS: Final = 1000
 MAX_STATES: Final = 16  # PCSCLITE_MAX_READERS_CONTEXTS
 _RELIST_PAUSE_S: Final = 0.05
 

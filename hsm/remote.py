@@ -96,16 +96,10 @@ class KeyServer:
         methods = USING | MANAGING if may_manage else USING
         allowed = frozenset(users) | {os.getuid()}
 
-        lines: set[socket.socket] = set()
-
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                lines.add(self.request)
-                try:
-                    with contextlib.suppress(OSError):
-                        _serve_connection(self.request, service, methods, allowed)
-                finally:
-                    lines.discard(self.request)
+                with contextlib.suppress(OSError):
+                    _serve_connection(self.request, service, methods, allowed)
 
         _take_place(path)
         before = os.umask(0o177 if not users else 0o111)
@@ -114,7 +108,6 @@ class KeyServer:
         finally:
             os.umask(before)
         self._path = path
-        self._lines = lines
 
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.1)
@@ -122,7 +115,7 @@ class KeyServer:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        for line in list(self._lines):
+        for line in list(self._server.lines):
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
         self._path.unlink(missing_ok=True)
@@ -142,8 +135,22 @@ def _take_place(path: Path) -> None:
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
+    """`lines` are the connections that were accepted and have not ended, also those whose thread has yet to begin."""
+
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, address: str, handler: type[socketserver.BaseRequestHandler]) -> None:
+        self.lines: set[socket.socket] = set()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.lines.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.lines.discard(request)
+        super().shutdown_request(request)
 
 
 def _serve_connection(

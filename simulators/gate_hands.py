@@ -19,7 +19,7 @@ from simulators.panel import Act, Both, Choice, Fact, Section
 from simulators.serial import SimScanner
 from simulators.vpcd import VirtualCard
 
-PATIENCE_S: Final = 8.0
+PATIENCE_S: Final = 20.0
 AGAIN_S: Final = 2.1
 """A gate that let a card pass, and a scanner, take no notice of the same one for two seconds; so hands wait."""
 _LOOK_S: Final = 0.02

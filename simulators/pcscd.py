@@ -29,8 +29,8 @@ SLOTS_PER_VPCD = 2
 VPCDS_MAX = 8
 CARD_TIMEOUT_S = 10.0
 START_ATTEMPTS = 5
-START_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 15.0
 SOCKET_PATH_MAX = 107
 PR_SET_PDEATHSIG = 1
 LISTEN_FD = 3
@@ -253,7 +253,7 @@ def _prepare_child(fd: int) -> None:
 
 def _has_polkit_switch(pcscd: str) -> bool:
     """Newer pcscd asks polkit, which a private instance must not need."""
-    answer = subprocess.run([pcscd, "--help"], capture_output=True, text=True, check=False, timeout=10)
+    answer = subprocess.run([pcscd, "--help"], capture_output=True, text=True, check=False, timeout=30)
     return "--disable-polkit" in answer.stdout + answer.stderr
 
 

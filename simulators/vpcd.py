@@ -11,8 +11,8 @@ import time
 from typing import Protocol
 
 CONTROL_OFF, CONTROL_ON, CONTROL_RESET, CONTROL_ATR = 0x00, 0x01, 0x02, 0x04
-REMOVAL_POLL_S = 0.45
-"""pcscd looks every 0.4 s; a card out for less may come back unnoticed, with its old ATR."""
+REMOVAL_POLL_S = 0.8
+"""pcscd looks every 0.4 s, on a busy machine later; a card out for less may come back unnoticed, with its old ATR."""
 UNPOWERED_ATR = bytes(34)
 """One byte more than an ATR may have: pcscd then reports the card as present and mute."""
 

@@ -26,12 +26,13 @@ from apdu.errors import (
 )
 from apdu.inprocess import InProcessConnection, InProcessReaders, InProcessWatch
 from apdu.serial import mt3, port
-from apdu.serial.errors import DeviceSilentError
+from apdu.serial.errors import DeviceSilentError, FrameError
 from apdu.serial.mt3 import Form, FrameDecoder, Reply, Slot
 
 POWER_TIMEOUT_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 1.0
 REOPEN_S: Final = 0.5
+MAX_LATE: Final = 8  # replies that are still under way when a line is opened again
 SAM_ROUNDS: Final = 20  # a key card stays where it is: its empty slot is looked at once in so many rounds
 
 _NUMBERS: Final = {Slot.USER: 0, Slot.SAM1: 1, Slot.SAM2: 2, Slot.CONTACTLESS: 3}
@@ -198,15 +199,10 @@ class _Device:
                 self._leave()
 
     def _open(self) -> None:
-        """Opens the port and makes sure that a reader answers there, one that has nothing left to say."""
+        """Opens the port and makes sure that a reader answers there, and answers what it is asked."""
         line = port.SerialPort(self.config.path, baud=self.config.baud)
         try:
-            self._converse(line, mt3.version(self.config.form), PROBE_TIMEOUT_S)
-            # A reply that comes late, to a request of before the line broke, would be taken for the next one's.
-            while line.read():
-                if self._is_stopping:
-                    raise DeviceSilentError(f"{self.config.path}: stopped")
-            self._converse(line, mt3.version(self.config.form), PROBE_TIMEOUT_S)
+            self._settle(line)
         except BaseException:
             line.close()
             raise
@@ -214,6 +210,31 @@ class _Device:
             self._port = line
         for slot in self.config.slots:
             self._readers.add_reader(self.config.reader_name(slot))
+
+    def _settle(self, line: port.SerialPort) -> None:
+        """Takes all that is under way off the line.
+
+        No reply names its request: one to a request of before the line broke, however late, would be taken for the
+        next one's, and so would every reply after it. So two things are asked whose replies differ: with a power-off
+        comes a status and nothing else, with the version comes text, and after it nothing.
+        """
+        form, frames = self.config.form, FrameDecoder(self.config.form)
+
+        def reply(timeout_s: float) -> Reply:
+            return Reply.from_body(port.receive(line, frames, timeout_s, lambda: self._is_stopping), form)
+
+        line.write(mt3.encode(mt3.power_off(self.config.slots[0], form), form))
+        reply(POWER_TIMEOUT_S)
+        line.write(mt3.encode(mt3.version(form), form))
+        found = reply(PROBE_TIMEOUT_S)
+        for _ in range(MAX_LATE):
+            if found.payload:
+                return
+            try:
+                found = reply(PROBE_TIMEOUT_S)
+            except DeviceSilentError:
+                return  # a reader whose version is empty: it has said all
+        raise FrameError(f"{self.config.path}: more replies than requests")
 
     def _follow(self) -> None:
         rounds = 0

@@ -61,8 +61,8 @@ class SimPinPad(PtyDevice):
                 self._request = body[3:]
                 self.asked.set()
             elif body == bytes.fromhex("399200"):
-                self.cancels += 1
                 self.asked.clear()
+                self.cancels += 1
                 answers += self._frames.make(CANCELLED.to_bytes(2, "big"))
             else:
                 answers += self._frames.make(REFUSED.to_bytes(2, "big"))

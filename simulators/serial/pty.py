@@ -20,7 +20,7 @@ class PtyDevice:
     """A device plugged into `path`, which stays the same over `unplug` and `plug`. A context manager.
 
     Subclasses answer bytes in `receive`, on the device's own thread. `mangle` changes every message on its way out, a
-    line that is cut or disturbed; while `is_frozen` nothing is answered at all.
+    line that is cut or disturbed; while `is_frozen` nothing is answered, and what came in that time never is.
     """
 
     def __init__(self, label: str = "device") -> None:
@@ -105,6 +105,7 @@ class PtyDevice:
             if bell in ready:
                 return
             with contextlib.suppress(OSError):
-                answer = self.receive(os.read(ends[0], CHUNK))
-                if answer and self._ends is ends:
+                data, is_frozen = os.read(ends[0], CHUNK), self.is_frozen
+                answer = self.receive(data)
+                if answer and not is_frozen and self._ends is ends:
                     self.send(answer)

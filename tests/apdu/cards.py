@@ -52,7 +52,7 @@ class VpcdLink:
 
     def __init__(self, card: EchoCard, port: int) -> None:
         self._card = card
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._socket.settimeout(None)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -60,7 +60,7 @@ class VpcdLink:
     def pull(self) -> None:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(30)
 
     def _run(self) -> None:
         with self._socket, suppress(OSError, EOFError):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PCSCD = shutil.which("pcscd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -45,9 +46,7 @@ class TestPcscd:
         raise RuntimeError("pcscd did not come up")
 
     def _started(self) -> bool:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] & ~1
+        port = _free_pair()
         self.ports = [port, port + 1]
         config = self.directory / "conf"
         config.mkdir(exist_ok=True)
@@ -67,7 +66,7 @@ class TestPcscd:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        end = time.monotonic() + 5
+        end = time.monotonic() + 20
         while time.monotonic() < end and self._process.poll() is None:
             if set(self.ports) <= _listening():
                 return True
@@ -77,12 +76,23 @@ class TestPcscd:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(5)
+            self._process.wait(30)
             self._process = None
 
     def stop(self) -> None:
         self.kill(signal.SIGTERM)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _free_pair() -> int:
+    """The first of two ports nobody has; one in use by another would cost a whole start."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def _listening() -> set[int]:

@@ -33,7 +33,7 @@ def test_scenario(name: str) -> None:
             pytest.fail(reason)
         pytest.skip(reason)
     run = subprocess.run(
-        [sys.executable, "-m", "tests.apdu.pcsc_scenarios", name], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tests.apdu.pcsc_scenarios", name], cwd=ROOT, capture_output=True, text=True, timeout=100
     )
     assert run.returncode == 0, run.stderr
     assert not run.stdout
@@ -41,7 +41,7 @@ def test_scenario(name: str) -> None:
 
 def test_the_module_alone_imports_no_pyscard() -> None:
     code = "import sys, apdu.pcsc; sys.exit('smartcard' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 
 def test_a_missing_library_is_found_before_pyscard_can_print(

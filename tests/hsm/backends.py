@@ -112,7 +112,7 @@ def _softhsm(folder: Path, stack: ExitStack) -> SoftHsm:
 
 
 def _pooled(folder: Path, stack: ExitStack, sources: Sequence[SessionSource]) -> StoreKeyService:
-    device = DevicePool(sources)
+    device = DevicePool(sources, wait_s=30)  # many threads on a busy machine
     return stack.enter_context(StoreKeyService.create(folder / "store", WORDS, cost=CHEAP, device=device))
 
 

@@ -15,6 +15,7 @@ from hsm.primitives.fast import FastEngine
 BIG = bytes(16 << 20)
 KEY = bytes(range(16))
 BEAT_S = 0.002
+TRIES = 5  # a busy machine wakes a thread late; one that cannot wake does so in none of them
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,13 @@ def beats_during(call: Callable[[], object]) -> tuple[int, float]:
     ids=["sm4-ecb", "sm4-cbc", "sm4-ctr", "3des-cbc", "sm3", "sm2-sign"],
 )
 def test_other_threads_run_meanwhile(fast: FastEngine, call: Callable[[FastEngine], object]) -> None:
-    beats, seconds = beats_during(lambda: call(fast))
-    assert beats >= seconds / BEAT_S / 10, f"{beats} beats in {seconds:.3f} s"
-    assert beats >= 3
+    seen: list[str] = []
+    for _ in range(TRIES):
+        beats, seconds = beats_during(lambda: call(fast))
+        if beats >= max(3, seconds / BEAT_S / 10):
+            return
+        seen.append(f"{beats} beats in {seconds:.3f} s")
+    pytest.fail(", ".join(seen))
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,28 @@ def test_work_resumes_when_the_server_does(served: Served, client: RemoteService
         client.seal(KEY, b"x")
 
 
+def test_a_closed_server_serves_nobody_who_came_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, is_accepted, is_closed = Served(tmp_path), threading.Event(), threading.Event()
+    begin = remote._Server.process_request_thread
+
+    def late(server: remote._Server, request: socket.socket, address: object) -> None:
+        is_accepted.set()
+        is_closed.wait(30)
+        begin(server, request, address)
+
+    monkeypatch.setattr(remote._Server, "process_request_thread", late)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(30)
+        line.connect(str(served.path))
+        remote.send(line, {"method": "random", "arguments": [4], "options": {}})
+        assert is_accepted.wait(30)
+        served.stop()
+        is_closed.set()
+        with contextlib.suppress(ConnectionError):
+            assert line.recv(1) == b""
+    served.service.close()
+
+
 def test_threads_have_their_own_lines(client: RemoteService) -> None:
     client.generate(KEY, Purpose.SEAL)
     errors: list[BaseException] = []
@@ -171,7 +193,7 @@ def test_other_users_are_turned_away(served: Served, monkeypatch: pytest.MonkeyP
 )
 def test_other_frames_are_answered_with_an_error(served: Served, frame: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(5)
+        line.settimeout(30)
         line.connect(str(served.path))
         line.sendall(struct.pack(">I", len(frame)) + frame)
         answer = remote.receive(line)
@@ -183,7 +205,7 @@ def test_other_frames_are_answered_with_an_error(served: Served, frame: bytes) -
 def test_too_long_and_cut_frames_end_the_connection(served: Served, client: RemoteService) -> None:
     for raw in (struct.pack(">I", remote.MAX_FRAME + 1), b"\0\0", struct.pack(">I", 9) + b"x"):
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(5)
+            line.settimeout(30)
             line.connect(str(served.path))
             line.sendall(raw)
             line.shutdown(socket.SHUT_WR)

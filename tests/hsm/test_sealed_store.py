@@ -257,7 +257,7 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     SealedStore.create(path, WORDS, b"0", ENGINE, cost=CHEAP).close()
     command = [sys.executable, "-c", ADD_ONE, str(path), WORDS]
     running = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
-    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert [process.wait(100) for process in running] == [0, 0, 0]
     assert reopen(path) == b"60"
 
 

@@ -130,7 +130,7 @@ def test_through_a_real_pcsc_service():
             env={**os.environ, **service.env},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
     atr, uid, balance, serial = json.loads(done.stdout)

@@ -71,15 +71,15 @@ def test_a_cut_line_breaks_off_and_comes_back() -> None:
         far.daemon_threads = True
         threading.Thread(target=far.serve_forever, args=(0.05,), daemon=True).start()
         near = ("127.0.0.1", int(httpx.URL(line.url).port or 0))
-        with socket.create_connection(near, timeout=5) as end:
+        with socket.create_connection(near, timeout=30) as end:
             end.sendall(b"ping")
             assert end.recv(4) == b"ping"
             line.cut()
             assert _is_over(end)
-        with suppress(ConnectionError), socket.create_connection(near, timeout=5) as end:
+        with suppress(ConnectionError), socket.create_connection(near, timeout=30) as end:
             assert _is_over(end)
         line.mend()
-        with socket.create_connection(near, timeout=5) as end:
+        with socket.create_connection(near, timeout=30) as end:
             end.sendall(b"pong")
             assert end.recv(4) == b"pong"
         far.shutdown()

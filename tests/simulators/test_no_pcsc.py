@@ -22,7 +22,7 @@ def persona_card(name: str, faults: Faults | None = None) -> SimCard:
 
 
 def wait_for(readers: VpcdReaders, *, present: bool) -> str:
-    watch, end = readers.watch(), time.monotonic() + 5
+    watch, end = readers.watch(), time.monotonic() + 30
     name = readers.readers()[0]
     while watch.wait(0.2)[name].is_present is not present:
         assert time.monotonic() < end

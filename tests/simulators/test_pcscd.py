@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ ready = lambda code: code == SCARD_S_SUCCESS
 result, context = SCardEstablishContext(SCARD_SCOPE_USER)
 _, readers = SCardListReaders(context, [])
 reader = readers[int(sys.argv[1])]
-for _ in range(20):
+for _ in range(60):
     _, states = SCardGetStatusChange(context, 500, [(reader, SCARD_STATE_UNAWARE)])
     if states[0][1] & SCARD_STATE_PRESENT:
         break
@@ -62,10 +63,23 @@ def client(service: PrivatePcscd, slot: int, *commands: str) -> list[str]:
         env={**os.environ, **service.env},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     return json.loads(done.stdout)
+
+
+class TimedCard:
+    """Remembers when it was asked for something."""
+
+    def __init__(self, card: SimCard) -> None:
+        self.power_on, self.power_off = card.power_on, card.power_off
+        self.asked_at: list[float] = []
+        self._card = card
+
+    def transmit(self, command: bytes) -> bytes:
+        self.asked_at.append(time.monotonic())
+        return self._card.transmit(command)
 
 
 def persona_card(name: str, **options) -> SimCard:
@@ -87,14 +101,12 @@ def test_card_and_psam_in_two_slots(service):
 
 def test_exchanges_are_not_slowed_by_delayed_acknowledgement(service):
     """vpcd without the cure costs 44 ms for every command."""
-    with VpcdLink(persona_card("adult-2.0"), service.ports[2]):
-        client(service, 2, "00B207280B")
-        start = time.monotonic()
-        client(service, 2)
-        empty = time.monotonic() - start
-        start = time.monotonic()
+    card = TimedCard(persona_card("adult-2.0"))
+    with VpcdLink(card, service.ports[2]):
         client(service, 2, *["00B207280B"] * 100)
-        assert time.monotonic() - start - empty < 2.0
+    between = sorted(later - earlier for earlier, later in pairwise(card.asked_at))
+    assert len(between) >= 99
+    assert between[25] < 0.03, "a busy machine is late often, the acknowledgement would be every time"
 
 
 @pytest.mark.skipif(shutil.which("opensc-tool") is None, reason="opensc-tool is not installed")
@@ -106,7 +118,7 @@ def test_other_peoples_tools_read_the_card(service):
             env={**os.environ, **service.env},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         assert "A10000015" in done.stdout
@@ -123,7 +135,7 @@ def test_torn_card_leaves_the_reader_and_comes_back(service, tmp_path):
         assert answers[2] == "63C2"
         assert answers[3] == "" or answers[3].startswith("8010")
         assert answers[4].startswith("8010")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while link.is_inserted and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not link.is_inserted
@@ -139,10 +151,8 @@ def test_dead_chip_is_present_and_mute(service):
 
 def test_silent_card_does_not_hang_the_service(service):
     with VpcdLink(persona_card("silent"), service.ports[0]):
-        start = time.monotonic()
-        answers = client(service, 0, "00B207280B")
+        answers = client(service, 0, "00B207280B")  # it has a time limit of its own
         assert answers[2] == "" or answers[2].startswith("8010")
-        assert time.monotonic() - start < 10
 
 
 def test_nothing_is_left_behind():
@@ -155,7 +165,6 @@ def test_nothing_is_left_behind():
 
 def test_insert_without_a_reader_raises():
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with pytest.raises(OSError, match="refused"):
-        VpcdLink(persona_card("adult-2.0"), port).insert(timeout_s=0.1)
+        probe.bind(("127.0.0.1", 0))  # taken, so that nobody else listens there meanwhile
+        with pytest.raises(OSError, match="refused"):
+            VpcdLink(persona_card("adult-2.0"), probe.getsockname()[1]).insert(timeout_s=0.1)
