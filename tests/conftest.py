@@ -9,12 +9,16 @@ import os
 import pytest
 import typer.main
 import typer.testing
+from hypothesis import HealthCheck, settings
 
 from apdu.pcsc import is_available as client_available
 from simulators.pcscd import is_available as daemon_available
 
 # Else each call of a test's runner reads the signatures of all commands again, a quarter of a second's work.
 typer.testing._get_command = functools.cache(typer.main.get_command)
+
+# How long an example takes is measured in bench/, on a quiet machine. Hypothesis' own profile for CI says the same.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 gc.disable()  # until all is collected
 

@@ -83,7 +83,7 @@ def test_every_shortening_flip_of_tck_and_surplus_is_refused() -> None:
 
 
 @given(st.binary(max_size=40) | st.binary(max_size=38).map(lambda tail: b"\x3b" + tail))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_outside_bytes(raw: bytes) -> None:
     try:
         atr = Atr.from_bytes(raw)

@@ -41,7 +41,7 @@ commands = st.builds(
 
 
 @given(commands, st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_round_trip(command: CommandApdu, extended: bool) -> None:
     extended = extended or command.needs_extended
     raw = command.to_bytes(extended=extended)
@@ -50,7 +50,7 @@ def test_round_trip(command: CommandApdu, extended: bool) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_decode_to_themselves_or_are_refused(raw: bytes) -> None:
     try:
         command, case = decode(raw)
@@ -87,7 +87,7 @@ def test_fields_out_of_range(fields: dict[str, object]) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_response(raw: bytes) -> None:
     if len(raw) < 2:
         with pytest.raises(DecodingError):

@@ -76,7 +76,7 @@ select expect # 9000 63Cx é ( 0"""
 PIECES = st.sampled_from([*WORDS.split(), "\n", "\t"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=30).map(" ".join)))
 def test_any_text_is_a_script_or_is_refused_in_its_place(text: str) -> None:
     refused = None
@@ -92,7 +92,7 @@ def test_any_text_is_a_script_or_is_refused_in_its_place(text: str) -> None:
     assert 1 <= refused.column <= len(lines[refused.line - 1]) + 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(min_size=5, max_size=40), st.binary(min_size=2, max_size=40), st.booleans())
 def test_a_recorded_line_replays_what_was_exchanged(command: bytes, response: bytes, is_secret: bool) -> None:
     line = line_of(command, response, is_secret_response=is_secret)

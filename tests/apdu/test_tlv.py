@@ -78,13 +78,13 @@ trees = st.recursive(leaves, lambda inner: st.builds(Tlv.of, tags, st.lists(inne
 
 
 @given(st.lists(trees, max_size=4))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_round_trip(objects: list[Tlv]) -> None:
     assert tlv.parse(tlv.encode(objects)) == objects
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_outside_bytes_parse_or_are_refused(raw: bytes) -> None:
     try:
         objects = list(tlv.walk(raw))
@@ -111,7 +111,7 @@ def test_records_of_ef05() -> None:
 
 
 @given(st.lists(st.builds(SimpleTlv, st.integers(1, 254), st.binary(max_size=254)), min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_records_round_trip_and_truncation(records: list[SimpleTlv]) -> None:
     raw = simple_tlv.encode(records)
     assert parse_records(raw) == records
@@ -120,7 +120,7 @@ def test_records_round_trip_and_truncation(records: list[SimpleTlv]) -> None:
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_outside_records_parse_or_are_refused(raw: bytes) -> None:
     try:
         records = parse_records(raw)

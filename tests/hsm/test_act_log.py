@@ -139,7 +139,7 @@ def test_two_at_once_take_turns(log: ActLog, service: SoftKeyService, tmp_path: 
     assert [act.number for act in log.entries()] == list(range(1, 21))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=300))
 def test_anything_else_is_no_log(log: ActLog, content: bytes) -> None:
     log.files[0].write_bytes(content + b"\n")

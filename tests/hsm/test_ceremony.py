@@ -39,7 +39,7 @@ def test_vectors(case: dict) -> None:  # type: ignore[type-arg]
         assert ceremony.combine(ENGINE, pair) == secret
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(secret=st.binary(min_size=16, max_size=16), total=st.integers(2, 9), data=st.data())
 def test_any_sufficient_set_gives_the_secret_and_no_smaller_one(secret: bytes, total: int, data: st.DataObject) -> None:
     scheme = data.draw(st.sampled_from(Scheme))
@@ -53,7 +53,7 @@ def test_any_sufficient_set_gives_the_secret_and_no_smaller_one(secret: bytes, t
         ceremony.combine(ENGINE, chosen[: threshold - 1] or shares[:1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(at=st.integers(0, 49), other=st.sampled_from(ALPHABET + "01IO"), full_width=st.booleans())
 def test_a_wrong_character_is_found_in_its_group(at: int, other: str, full_width: bool) -> None:
     text = "".join(" ".join(ceremony.split(ENGINE, SECRET, 3, 2)[0].text(ENGINE)).split())
@@ -69,7 +69,7 @@ def test_a_wrong_character_is_found_in_its_group(at: int, other: str, full_width
     assert wrong not in str(refused.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(first=st.integers(0, 4), second=st.integers(0, 4), group=st.integers(0, 9), other=st.integers(0, 9))
 def test_exchanged_characters_and_groups_are_found(first: int, second: int, group: int, other: int) -> None:
     groups = " ".join(ceremony.split(ENGINE, SECRET, 2, 2)[1].text(ENGINE)).split()
@@ -102,7 +102,7 @@ def test_missing_and_surplus_groups_are_named(change, says: str) -> None:  # typ
         Share.parse(" ".join(change(groups)), ENGINE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=500) | st.text(ALPHABET, min_size=50, max_size=50))
 def test_nothing_else_is_a_share(text: str) -> None:
     with pytest.raises(ShareTextError):
@@ -163,7 +163,7 @@ def test_components_are_proved_before_they_become_a_key() -> None:
         ceremony.components_kcv(ENGINE, Algorithm.TDES, [parts[0], Component(bytes(8))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=60), kcv=st.text(max_size=10))
 def test_the_component_parser_refuses_in_words(text: str, kcv: str) -> None:
     with pytest.raises(ShareTextError):

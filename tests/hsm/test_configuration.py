@@ -74,7 +74,7 @@ def test_mistakes_name_their_place(tmp_path: Path, text: str, place: str) -> Non
         KeyConfiguration.load(tmp_path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=60))
 def test_anything_else_is_a_profile_error(content: bytes) -> None:
     with pytest.raises(ProfileError):

@@ -111,7 +111,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         ),
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_a_profile_or_a_profile_error(content: bytes) -> None:
     try:
         profile = parse_profile(content, HERE)

@@ -223,14 +223,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(value=JSON)
 def test_decoding_anything(value: object) -> None:
     with contextlib.suppress(BadInputError):
         decode(value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=20), number=st.integers(), text=st.text(max_size=10))
 def test_values_survive(data: bytes, number: int, text: str) -> None:
     items = [Authentication(FACTORS, data, data), KEY, None, True, (number, text), [Purpose.SEAL]]

@@ -84,7 +84,7 @@ def test_files_that_are_no_profiles(tmp_path: Path) -> None:
         load_profile(tmp_path / "absent.toml")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_damaged_profiles_raise_nothing_else(data: st.DataObject) -> None:
     text = bytearray(profile_text(data.draw(st.sampled_from(NAMES))).encode())

@@ -18,7 +18,7 @@ SM4_KEY = SoftKey(ENGINE, Algorithm.SM4, bytes(range(16)))
 DES_KEY = SoftKey(ENGINE, Algorithm.TDES, bytes(range(16)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(message=st.binary(max_size=70))
 def test_cmac_equals_other_code(message: bytes) -> None:
     whole = [message, message[:16]]
@@ -37,7 +37,7 @@ def test_derived_keys_follow_sp_800_108() -> None:
     assert sealing.derived_key(SM4_KEY, b"label", b"context", 21) != (blocks[0] + blocks[1])[:21]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=90))
 def test_anything_that_was_not_sealed_is_refused(data: bytes) -> None:
     with pytest.raises(AuthenticationFailed):

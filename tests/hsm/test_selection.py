@@ -116,7 +116,7 @@ def fast() -> Engine:
     return engines()[-1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(keys, keys, blocks16)
 def test_block_modes_agree(key: bytes, iv: bytes, data: bytes) -> None:
     one, two = portable_engine(), fast()
@@ -129,7 +129,7 @@ def test_block_modes_agree(key: bytes, iv: bytes, data: bytes) -> None:
     assert one.des_retail_mac(key, data) == two.des_retail_mac(key, data)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(keys, st.binary(min_size=1, max_size=140), st.binary(max_size=70), st.binary(max_size=40))
 def test_stream_modes_agree(key: bytes, nonce: bytes, data: bytes, aad: bytes) -> None:
     one, two = portable_engine(), fast()
@@ -142,7 +142,7 @@ def test_stream_modes_agree(key: bytes, nonce: bytes, data: bytes, aad: bytes) -
     assert two.sm4_gcm_open(key, nonce, sealed, aad) == data
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(keys, blocks16)
 def test_retail_mac_without_the_bare_des_functions(key: bytes, data: bytes) -> None:
     if not isinstance(fast(), FastEngine):

@@ -297,7 +297,7 @@ def test_sealing(service: SoftKeyService) -> None:
         service.unseal(SEAL, sealed, b"person 8")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=80))
 def test_unseal_of_anything(service: SoftKeyService, data: bytes) -> None:
     if not service.keys():

@@ -237,7 +237,7 @@ def test_who_is_right(ours: str, operation: str | None, with_card: bool, theirs:
     assert resolution_of(row, found) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([200, 200, 200, 201, 204, 302, 404, 500, 503]),
     st.one_of(st.binary(max_size=60), st.recursive(JSON, lambda inner: st.lists(inner) | _objects(inner)).map(_json)),

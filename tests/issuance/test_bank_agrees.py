@@ -200,7 +200,5 @@ def machine_of(make: Any) -> type[RuleBasedStateMachine]:
 def test_no_sequence_leaves_bank_and_card_apart(world: Any) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine_of(world),
-        settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=6, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=6, suppress_health_check=list(HealthCheck)),
     )

@@ -214,13 +214,13 @@ async def test_orders_reach_the_terminal(centre: Centre) -> None:
     assert (await heard(centre))["diagnosis"] is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet=CODE_LETTERS, min_size=12, max_size=12))
 def test_codes_survive_being_read_aloud(code: str) -> None:
     assert normal_code(f" {shown_code(code).lower()} ") == code
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=20))
 def test_any_text_is_a_code_or_none(text: str) -> None:
     with suppress(ValueError):

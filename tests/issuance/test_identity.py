@@ -81,7 +81,7 @@ def answering(reply: bytes, status: int = 200) -> HttpIdentityCheck:
     return HttpIdentityCheck("https://register.example", KEY, timeout_s=1, transport=transport)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=80).map(lambda t: json.dumps({"outcome": t}).encode())))
 def test_no_bytes_are_taken_for_a_match(reply: bytes) -> None:
     assert asyncio.run(answering(reply).ask(PERSON)).outcome is IdentityOutcome.UNAVAILABLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from issuance.paging import decode_cursor, encode_cursor
@@ -20,13 +20,11 @@ KEYS = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(KEYS)
 def test_round_trip(key: tuple[int, str, datetime, date]) -> None:
     assert decode_cursor(encode_cursor(key), TYPES) == key
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("ABCabc012-_"), max_size=40))
 def test_what_the_list_never_gave_is_refused(cursor: str) -> None:
     fields: list[str] = []

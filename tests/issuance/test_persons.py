@@ -98,7 +98,7 @@ def test_a_name_is_stored_with_one_kind_of_dot_and_no_character_exchanged() -> N
     assert checker.name("\uf9d1", "x") == "\uf9d1"  # a compatibility form stays what the document shows
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=60))
 def test_what_passes_as_a_name_fits_the_card(name: str) -> None:
     checker = PersonChecker(TODAY)
@@ -110,7 +110,7 @@ def test_what_passes_as_a_name_fits_the_card(name: str) -> None:
     assert len(checker.errors) <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=20), st.sampled_from(DocumentKind))
 def test_any_text_is_a_document_or_breaks_a_known_rule(text: str, kind: DocumentKind) -> None:
     number = SocialSecurityNumber.parse(citizen_number("99010019900101001"))
@@ -118,7 +118,7 @@ def test_any_text_is_a_document_or_breaks_a_known_rule(text: str, kind: Document
     assert reason in rules() or (reason is None and text.strip().upper() == number.number)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dates(date(1900, 1, 1), date(2025, 12, 31)), st.integers(0, 999), st.integers(0, 17), st.integers(1, 9))
 def test_a_number_with_one_digit_changed_is_refused(born: date, serial: int, place: int, shift: int) -> None:
     number = citizen_number(f"990100{born:%Y%m%d}{serial:03d}")
@@ -133,7 +133,7 @@ def test_a_number_with_one_digit_changed_is_refused(born: date, serial: int, pla
     assert len(checker.errors) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=20))
 def test_any_text_is_a_date_and_telephone_or_told(text: str) -> None:
     checker = PersonChecker(TODAY)
@@ -216,7 +216,7 @@ def test_guardians() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dates(date(1930, 1, 1), TODAY), st.integers(1, 18))
 def test_nobody_below_the_age_acts_alone(born: date, guardian_age: int) -> None:
     checker = PersonChecker(TODAY)

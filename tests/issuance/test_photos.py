@@ -136,7 +136,7 @@ def test_hostile_pictures(data: bytes, reason: str) -> None:
     assert reason in reasons(check_photo(data, PROFILE, None))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=40))
 def test_any_damage_is_a_report(at: int, noise: bytes) -> None:
     report = check_photo(GOOD[:at] + noise + GOOD[at + len(noise) :], PROFILE, None)

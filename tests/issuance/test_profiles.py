@@ -84,13 +84,13 @@ def test_a_bad_value_names_its_column(name: str) -> None:
             assert (error.column, error.rule) == (column.title, "file_required")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(name=st.sampled_from(sorted(LAYOUTS)), data=st.binary(max_size=300))
 def test_any_bytes(name: str, data: bytes) -> None:
     check(LAYOUTS[name], data)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     name=st.sampled_from(sorted(LAYOUTS)),
     place=st.integers(min_value=0, max_value=400),
@@ -156,7 +156,7 @@ class _Parts(FileStore):
         return self._parts[number]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     text=st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"n").replace(b"\r", b"r")), max_size=12),
     is_ended=st.booleans(),

@@ -18,7 +18,7 @@ BODIES = st.from_regex(r"[0-9]{14}", fullmatch=True)
 
 
 @given(BODIES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_number_is_read_as_it_is_printed(body: str) -> None:
     number = with_check_digits(body)
     for typed in (number, grouped(number), grouped(number).replace(" ", "-"), number.translate(FULL_WIDTH)):
@@ -29,7 +29,7 @@ FULL_WIDTH = {ord("0") + n: 0xFF10 + n for n in range(10)}
 
 
 @given(BODIES, st.integers(0, 15), st.integers(1, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_wrong_digit_is_found(body: str, place: int, shift: int) -> None:
     number = with_check_digits(body)
     wrong = number[:place] + str((int(number[place]) + shift) % 10) + number[place + 1 :]
@@ -38,7 +38,7 @@ def test_a_wrong_digit_is_found(body: str, place: int, shift: int) -> None:
 
 
 @given(BODIES, st.integers(0, 14))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_changed_places_are_found(body: str, place: int) -> None:
     number = with_check_digits(body)
     wrong = number[:place] + number[place + 1] + number[place] + number[place + 2 :]
@@ -48,7 +48,7 @@ def test_changed_places_are_found(body: str, place: int) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_is_typed_is_a_number_or_none(text: str) -> None:
     try:
         number = parse_receipt_number(text)

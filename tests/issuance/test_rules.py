@@ -119,7 +119,7 @@ def test_two_regions_never_make_the_same_number(tmp_path: Path) -> None:
         load_rules(tmp_path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200), st.integers(min_value=0, max_value=3000))
 def test_any_bytes_are_a_pack_or_told_errors(tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int) -> None:
     shipped = (SHIPPED / "130000.toml").read_bytes()

@@ -32,7 +32,7 @@ def test_no_cell_becomes_a_formula(text: str) -> None:
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_makes_a_file_that_opens(texts: list[str]) -> None:
     sheet = Sheet("a/b:c*?", ("x",), tuple((text,) for text in texts))
     book = load_workbook(io.BytesIO(to_xlsx([sheet])))

@@ -330,7 +330,7 @@ _TEXT = st.text(max_size=60) | st.from_regex(r'\{"kind":"[a-z_]{1,9}","key":"[0-
 _JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(text=_TEXT, payload=st.dictionaries(st.sampled_from(["act", "state", "x", "time"]), _JSON, max_size=3))
 def test_bodies_from_outside(text: str, payload: dict[str, Any]) -> None:
     for body in (text, _body("purchase", payload), _body("device_alarm", payload)):
@@ -338,7 +338,6 @@ def test_bodies_from_outside(text: str, payload: dict[str, Any]) -> None:
             RecordBody.from_text(body).opened()
 
 
-@settings(deadline=None)
 @given(record=st.sampled_from([OTHERS, ALARM, RESULT, purchase(1)]), up_ms=st.integers(0, 2**50))
 def test_bodies_there_and_back(record: Payload, up_ms: int) -> None:
     body = RecordBody.of(record, key="ab" * 16, at=START, boot="cd" * 16, up_ms=up_ms)

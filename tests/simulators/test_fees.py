@@ -68,7 +68,7 @@ async def test_books_outlive_a_restart_and_strangers_are_refused(tmp_path: Path)
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_no_order_is_none(body: bytes) -> None:
     found = _order(body)
     assert found is None or found[2] > 0

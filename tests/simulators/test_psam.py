@@ -176,7 +176,7 @@ def likely_commands(draw):
     return bytes.fromhex(draw(st.sampled_from(HEADERS))) + bytes((len(data),)) + data
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=64) | likely_commands(), max_size=20))
 def test_any_bytes_get_a_status_word(commands):
     h = psam()

@@ -117,7 +117,7 @@ def sequences():
     return st.lists(st.binary(max_size=64) | likely_commands(), min_size=1, max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["chip", "blank", "3DES", "SM4", "open"]), sequences())
 def test_any_bytes_get_a_status_word(tmp_path_factory, kind, commands):
     """No input raises, and the image on disk is always the card's."""

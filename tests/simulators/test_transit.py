@@ -413,7 +413,7 @@ def test_sam_with_one_level_root():
     assert psam("807000001C" + vector["sam_init_capdu"][10:66] + "08") == vector["sam_init_rapdu"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=20) | st.binary(max_size=14).map(lambda b: b"\x80\x50\x01\x02" + b), max_size=6))
 def test_any_bytes_get_a_status_word(commands):
     chip, psam = card("3DES"), sam("3DES")

@@ -231,7 +231,7 @@ def test_every_message_is_answered_on_the_open_connection() -> None:
         connect(where.ws_url, proxy=None) as link,
     ):
 
-        @hypothesis_settings(max_examples=100, deadline=None)
+        @hypothesis_settings(max_examples=100)
         @example(message=json.dumps({"function": "\ud800"}))
         @given(message=MESSAGES)
         def ask(message: str | bytes) -> None:

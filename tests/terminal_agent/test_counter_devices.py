@@ -102,7 +102,7 @@ def test_what_is_no_printer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
             ReceiptPrinter(nowhere, baud=9600).check()
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=5))
 def test_no_text_becomes_a_command(texts: list[str]) -> None:
     """Whatever a line holds, between the commands of its head and the line feed stands only what can be printed."""
@@ -135,7 +135,7 @@ async def test_pictures_are_judged_by_their_form(tmp_path: Path) -> None:
         assert (device["kind"], device["state"], device["failure"]) == ("camera", "lost", "CAMERA_UNAVAILABLE")
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(cut=st.integers(0, 20000), flip=st.integers(0, 20000), value=st.integers(0, 255))
 def test_any_bytes_are_judged(cut: int, flip: int, value: int) -> None:
     jpeg = bytearray(PORTRAIT[:cut] if cut % 2 else PORTRAIT)

@@ -272,7 +272,7 @@ JSON = st.recursive(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(name=st.sampled_from([*FUNCTIONS, "x"]) | st.text(max_size=8), given_=JSON)
 def test_every_message_of_the_second_dialect_is_answered(bare: Page, name: str, given_: object) -> None:
     answer = bare.ask({"func": name, "in": given_})

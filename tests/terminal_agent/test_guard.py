@@ -247,7 +247,7 @@ def test_allow_list_is_empty_by_default() -> None:
     assert AgentSettings().allowed_origins == ()
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 @given(st.binary(max_size=60).filter(lambda raw: raw not in (ALLOWED.encode(), b"http://127.0.0.1:80")))
 def test_no_other_bytes_pass_as_origin(raw: bytes) -> None:
     passed: list[str] = []

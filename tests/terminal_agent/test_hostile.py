@@ -398,7 +398,7 @@ def test_refusals_do_not_fill_the_log(caplog: pytest.LogCaptureFixture, monkeypa
     assert not any("\n" in message for message in caplog.messages)
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(body=st.binary(max_size=60) | st.text(alphabet='{}[]":,ab1NI \\', max_size=60).map(str.encode))
 def test_a_body_is_refused_as_such_or_is_json_that_all_read_alike(body: bytes) -> None:
     headers = Headers({"content-type": "application/json"})

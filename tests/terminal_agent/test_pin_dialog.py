@@ -277,7 +277,7 @@ def test_a_window_without_address_is_refused() -> None:
         AgentSettings(pin_dialog_command=("browser",))
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 @given(st.binary(max_size=80) | st.lists(st.sampled_from([b"pin=", b"key=", b"&", b"act=cancel", b"12"])).map(b"".join))
 def test_every_form_is_taken_apart_and_wiped(raw: bytes) -> None:
     body = bytearray(raw)

@@ -185,14 +185,13 @@ async def test_a_low_ribbon_still_prints(tmp_path: Path) -> None:
         assert printer.state == "ribbon_empty"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(lambda text: text.encode() + b"\n")))
 def test_what_is_no_answer_is_refused(line: bytes) -> None:
     with pytest.raises(PrinterLostError):
         parse_answer(line)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PrinterState), st.sampled_from(["queued", "printed"]))
 def test_every_cut_of_an_answer_is_refused(state: PrinterState, job: str) -> None:
     line = f'{{"state":"{state}","job":"{job}","maker":"x"}}\n'.encode()
@@ -202,7 +201,7 @@ def test_every_cut_of_an_answer_is_refused(state: PrinterState, job: str) -> Non
             parse_answer(line[:end])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=60))
 def test_the_simulator_drops_what_is_no_question(line: bytes) -> None:
     assert SimCardPrinter.answer(object.__new__(SimCardPrinter), line) is None

@@ -171,7 +171,7 @@ async def test_a_changed_export_is_never_taken_for_whole(services: Services, tmp
         found = [json.loads(line.lower()) for line in lines.split("\n")[:-1]]
         return [record for record in found if "anchor" not in record]
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.integers(0, len(text) - 1), st.characters(codec="utf-8"))
     def check(place: int, letter: str) -> None:
         changed = text[:place] + letter + text[place + 1 :]

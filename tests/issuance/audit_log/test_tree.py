@@ -102,7 +102,7 @@ BIG_KEPT = kept_of(BIG)
 root_of = partial(lambda size: BIG_KEPT.interval((0, size)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 700), st.data())
 def test_every_proof_holds_and_no_other_one(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -137,7 +137,7 @@ def test_no_such_leaf(bad: tuple[int, int]) -> None:
         inclusion_path(*bad)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_the_verifiers_own_sm3(data: bytes) -> None:
     assert verifier.sm3_in_python(data) == ENGINE.sm3(data)

@@ -29,7 +29,7 @@ PAIRS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
 
 
 @given(PAIRS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_address_read_and_written_reads_the_same(shipped: Catalog, pairs: list[tuple[str, str]]) -> None:
     found, wrong = query.read(pairs, shipped)
     again, none = query.read(parse_qsl(urlencode(found.pairs()), keep_blank_values=True), shipped)
@@ -39,7 +39,7 @@ def test_an_address_read_and_written_reads_the_same(shipped: Catalog, pairs: lis
 
 
 @given(st.lists(st.one_of(PAIRS.map(urlencode), st.text("%&=;+az九\x00\uffff09", max_size=30).map(quote)), max_size=2))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_query_gets_a_page(site: Site, parts: list[str]) -> None:
     raw = "&".join(parts)
     for path in ("", "items/110000-culture-ecard-library", "changes", "data"):
@@ -135,7 +135,7 @@ def index(shipped: Catalog) -> Index:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_words_are_looked_for(index: Index, shipped: Catalog, text: str) -> None:
     words = words_of(text)
     assert all(index.score(item, words) >= 0 for item in shipped.items[::20])
@@ -143,7 +143,7 @@ def test_any_words_are_looked_for(index: Index, shipped: Catalog, text: str) -> 
 
 
 @given(st.lists(st.tuples(st.sampled_from(asking.NAMES), VALUES), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_question_is_answered(shipped: Catalog, pairs: list[tuple[str, str]]) -> None:
     asked, _ = asking.read(pairs, shipped)
     for item in shipped.items[::40]:

@@ -155,7 +155,7 @@ async def test_wrong_scene_does_not_spend(centre: Centre, phone: Phone) -> None:
     ok(await scan(centre, code, "payment"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=140))
 def test_only_the_form_of_a_code_is_looked_up(text: str) -> None:
     digest = digest_of(text)

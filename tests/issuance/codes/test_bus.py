@@ -119,7 +119,7 @@ def test_every_bit_of_a_changed_body_is_refused_or_means_nothing(cipher: Any) ->
     keys = BusKeys.new(cipher)
     assert keys.decrypted(keys.encrypted({"a": "值" * 20})) == {"a": "值" * 20}
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=80) | st.text(max_size=80))
     def run(noise: bytes | str) -> None:
         text = noise if isinstance(noise, str) else base64.b64encode(noise).decode()

@@ -145,7 +145,7 @@ async def test_who_hangs_up_is_the_frameworks(ways: _Ways) -> None:
 def test_only_what_the_endpoint_takes_goes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(body=BODIES)
     def check(body: bytes) -> None:
         ways = _Ways(monkeypatch)

@@ -120,7 +120,7 @@ async def test_only_published_keys_count(proved: tuple[Proof, set[str]], tmp_pat
         assert main([str(file), "--key", *keys]) == code
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3)))
 def test_anything_is_a_proof_or_no_proof(value: Any) -> None:
     names = ("onecard_consent", "id", "text", "public_key", "signature", "first", "of", "waiting", "entries")

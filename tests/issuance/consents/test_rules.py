@@ -243,7 +243,7 @@ def test_the_catalogue_is_whole() -> None:
         assert bool(item.field) == (item.source == "persons.sealed")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=60))
 def test_what_others_write_stays_on_its_line(text: str) -> None:
     made = plain(text)

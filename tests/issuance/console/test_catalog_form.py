@@ -33,7 +33,7 @@ def test_every_item_goes_through_the_form() -> None:
 
 
 @given(st.dictionaries(NAMES, st.one_of(st.just("true"), st.text(max_size=40)), max_size=40), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_whatever_is_sent_is_an_item_or_faults_at_fields_with_words(sent: dict[str, str], is_based: bool) -> None:
     values = (catalog_form.values_of(CATALOG.items[0]) if is_based else {}) | sent
     table = catalog_form.table_from(catalog_form.compact(values)) | {"version": 2}

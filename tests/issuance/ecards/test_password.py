@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from issuance.clerks.passwords import fits
@@ -64,7 +64,6 @@ def test_not_weak(password: str) -> None:
     assert not is_weak(password, PERSON)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789", min_size=6, max_size=6))
 def test_turned_round_a_pattern_is_one_still(password: str) -> None:
     nobody = PERSON.model_copy(update={"telephone": None, "birth_date": "", "social_security_number": ""})

@@ -111,14 +111,14 @@ def test_wrong_headers(header: str) -> None:
         parse_proof(header)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200).map(_header), st.text(max_size=80).map(str)))
 def test_anything_else_is_refused(header: str) -> None:
     with pytest.raises(DeviceProofError):
         parse_proof(header)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(min_value=0))
 def test_every_bit_is_signed(place: int) -> None:
     private, point = default_engine().sm2_generate()

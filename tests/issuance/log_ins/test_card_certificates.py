@@ -29,7 +29,7 @@ def trusted(tmp_path_factory: pytest.TempPathFactory) -> CardCertificates:
     return CardCertificates(anchors)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.binary(max_size=80)
     | st.integers(0, len(CERTIFICATE) - 1).map(lambda cut: CERTIFICATE[:cut])

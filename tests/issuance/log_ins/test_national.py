@@ -289,7 +289,7 @@ def test_nothing_that_the_keys_did_not_sign_is_an_answer() -> None:
     platform = NationalPlatform(SETTINGS, Clock())
     names = st.sampled_from(["result", "ak", "_api_timestamp", "security", "_api_signature"])
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.dictionaries(names, st.text()))
     def run(query: dict[str, str]) -> None:
         with pytest.raises(NationalAnswerError):
@@ -304,7 +304,7 @@ def test_what_the_platform_signs_may_still_be_no_answer() -> None:
     bus = BusKeys("aes-ecb", bytes.fromhex(SIM.key), SIM.secret)
     platform = NationalPlatform(SETTINGS, clock)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.text() | st.binary(max_size=64).map(lambda raw: base64.b64encode(raw).decode()))
     def run(security: str) -> None:
         fields = {"result": "0", "_api_timestamp": stamp_of(clock()), "security": security}

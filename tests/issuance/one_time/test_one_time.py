@@ -151,7 +151,7 @@ def test_any_sequence_of_claims_has_one_first(kind: str, request: pytest.Fixture
     server: RedisServer | None = None if kind == "memory" else request.getfixturevalue("redis_server")
     counter = iter(range(10**6))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-90, 90)), max_size=8))
     def run(acts: list[tuple[str, float]]) -> None:
         asyncio.run(_replay(f"property-{next(counter)}", acts))

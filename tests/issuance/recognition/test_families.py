@@ -37,7 +37,7 @@ def test_our_own_are_ours_and_nobody_is_asked() -> None:
     assert [name for name, known in FAMILIES.items() if known.is_ours] == ["ecard"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.text(max_size=1100), st.sampled_from(list(EXAMPLES.values())).map(lambda code: code + "\n")))
 def test_any_text_has_a_family_or_none(text: str) -> None:
     family = family_of(text)

@@ -195,7 +195,7 @@ def test_settings_that_cannot_work_are_told_at_once(tmp_path: Path) -> None:
         code_platforms(good.model_copy(update={"code_platforms_key_path": None}), system_clock)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(st.binary(max_size=200), st.builds(json.dumps, st.dictionaries(st.text(max_size=12), st.text()))))
 async def test_any_reply_is_a_translation_or_none(reply: bytes | str) -> None:
     content = reply if isinstance(reply, bytes) else reply.encode()

@@ -357,7 +357,7 @@ def test_addresses_that_can_be_registered(uri: str) -> None:
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[a-z.@:\\/#*\[\]0-9%]{0,40}", fullmatch=True))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_addresses_cannot_be_read_in_two_ways(uri: str) -> None:
     if is_redirect_uri(uri):
         parsed = httpx.URL(uri)
@@ -368,7 +368,7 @@ def test_addresses_cannot_be_read_in_two_ways(uri: str) -> None:
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_body_gets_an_oauth_answer(stand: Stand, body: bytes) -> None:
     header = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": "Basic " + body.hex()}
     for path in ("token", "par", "introspect", "revoke", "device/authorize"):

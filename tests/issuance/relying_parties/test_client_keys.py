@@ -313,7 +313,7 @@ ANY_SET = st.fixed_dictionaries({"keys": st.lists(ANY_KEY | POINT | ANYTHING, ma
 
 
 @given(ANY_SET | ANYTHING)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_key_set_is_taken_or_refused(value: Any) -> None:
     try:
         public_key_set(value)
@@ -322,7 +322,7 @@ def test_any_key_set_is_taken_or_refused(value: Any) -> None:
 
 
 @given(st.text(max_size=60) | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,20}"))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_token_is_refused(token: str) -> None:
     with pytest.raises(ClientKeyError):
         signed_claims(token, JWKS, ISSUER, "keyed", START, (None, "jwt"))

@@ -156,7 +156,7 @@ _QUESTION = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_QUESTION)
 def test_questions_are_of_their_shape_or_refused(body: dict[str, Any]) -> None:
     try:
