@@ -162,7 +162,8 @@ class KioskDesk:
         """The present revision, as soon as it is another than `seen`."""
         if self.revision == seen:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changes.event.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._changes.event.wait()
         return self.revision
 
     @property
@@ -371,7 +372,8 @@ class KioskDesk:
     async def _apologise(self, visit: Visit, failure: FailureCode) -> None:
         screen = Screen(name="trouble", refusal=failure, tone="bad", acts=("finish",))
         with suppress(VisitOver, TimeoutError):
-            await asyncio.wait_for(visit.ask(screen), APOLOGY_S)
+            async with asyncio.timeout(APOLOGY_S):  # wait_for can lose a cancellation (ReaderWorker.call)
+                await visit.ask(screen)
 
     async def _is_card_back(self, visit: Visit) -> bool:
         """The card was pulled before the end: nothing has changed, and with the card the same begins anew."""

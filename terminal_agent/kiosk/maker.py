@@ -26,6 +26,7 @@ from terminal_agent.kiosk.progress import (
     PASSING,
     BadCardError,
     CardInsideError,
+    KeptCards,
     NotYetError,
     Progress,
     Stage,
@@ -68,8 +69,7 @@ class Maker:
         self._cleaner: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.progress = Progress()
-        self.kept = 0
-        """Finished cards that nobody came for and that went into the reject bin."""
+        self._kept = KeptCards()
 
     @property
     def case(self) -> Case | None:
@@ -97,10 +97,9 @@ class Maker:
         stock = self.machine.stock
         if stock is None:
             return ()
-        if stock.bin == 0:
-            self.kept = 0  # somebody has emptied it
+        self._kept.look(stock.bin)
         low = (FailureCode.PRINTER_RIBBON_LOW,) if stock.state is PrinterState.RIBBON_LOW else ()
-        return (*low, *((FailureCode.KIOSK_CARD_KEPT,) if self.kept else ()))
+        return (*low, *((FailureCode.KIOSK_CARD_KEPT,) if self._kept.count else ()))
 
     # -- what flows use ---------------------------------------------------------------------------------------------
 
@@ -230,7 +229,7 @@ class Maker:
             self._file.clear()  # nothing was begun, and nobody waits
             self._say(is_over=True)
         else:
-            await self._make(case)
+            await self._make(case, place)
             self._made(self._expected(CaseStep.MAKING))
 
     async def _after_bad_card(self, case: Case, failure: FailureCode, *, is_alone: bool) -> None:
@@ -272,10 +271,12 @@ class Maker:
         self._wanted(failure)
         await asyncio.sleep(RETRY_S)
 
-    async def _make(self, case: Case) -> None:
+    async def _make(self, case: Case, place: CardPlace) -> None:
+        encoder = self._desk.encoder()
+        before = encoder.insertions if encoder is not None and place is CardPlace.NONE else -1
         await self.machine.load(case.card_id, self._wanted)
         crash_points.reach("kiosk.loaded")
-        reader = await self._encoder()
+        reader = await self._encoder(before)
         assert reader.atr is not None
         chip = reset_information(reader.atr).hex().upper()
         if case.reset_information not in (None, chip):
@@ -301,11 +302,13 @@ class Maker:
             raise NotYetError(failure)
         raise StoppedError(failure)
 
-    async def _encoder(self) -> Reader:
-        """With a card in contact. Raises BadCardError."""
+    async def _encoder(self, before: int) -> Reader:
+        """With a card in contact, which came after so many others: that the last one left may be heard late.
+
+        Raises BadCardError."""
         for _ in range(round(CONTACT_S / LOOK_S)):
             reader = self._desk.encoder()
-            if reader is not None and reader.atr:
+            if reader is not None and reader.atr and reader.insertions > before:
                 return reader
             await asyncio.sleep(LOOK_S)
         raise BadCardError(FailureCode.CARD_MUTE)
@@ -339,7 +342,8 @@ class Maker:
         if place is CardPlace.TRAY or place.is_inside:
             self._made(case)
             return
-        self.kept += place is CardPlace.BIN
+        if place is CardPlace.BIN:
+            self._kept.add()
         self._file.clear()
         self._say(is_over=True)
 
@@ -383,7 +387,7 @@ class Maker:
                 if inside and self.case is None:
                     LOG.error("an unknown card is inside; it goes into the reject bin")
                     await self.machine.reject(inside)
-                    self.kept += 1
+                    self._kept.add()
             except (PrinterLostError, PrinterNotReadyError):
                 await asyncio.sleep(RETRY_S)
             except AgentError as error:
@@ -412,7 +416,7 @@ class Maker:
     async def _into_bin(self, case: Case) -> None:
         await self.machine.reject(case.card_id)
         LOG.warning("nobody came for the card of application %s; it is in the reject bin", case.application_id)
-        self.kept += 1
+        self._kept.add()
         self._file.clear()
 
     # -- small things -------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from cardlib.failures import FailureCode
+from terminal_agent.printer_link import ANSWER_S
 from terminal_agent.problems import AgentError
 
 Stage = Literal["load", "write", "print", "enable", "eject"]
@@ -100,3 +102,19 @@ class Progress:
     is_second: bool = False
     is_made: bool = False
     is_over: bool = False
+
+
+class KeptCards:
+    """Finished cards that nobody came for and that went into the reject bin, until somebody has emptied it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._at = 0.0
+
+    def add(self) -> None:
+        self.count, self._at = self.count + 1, time.monotonic()
+
+    def look(self, in_bin: int | None) -> None:
+        """What the machine says of its bin. An answer that was under way when the card fell may still say none."""
+        if in_bin == 0 and time.monotonic() - self._at > ANSWER_S:
+            self.count = 0

@@ -298,7 +298,8 @@ class GateDesk:
                 LOG.error("looking after the gate failed: %s", error, exc_info=error)
             self._settle()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_news.wait(), self.book.wait_s(TICK_S))
+                async with asyncio.timeout(self.book.wait_s(TICK_S)):  # wait_for can lose a cancellation
+                    await self._is_news.wait()
             self._is_news.clear()
 
     async def _open_journals(self) -> None:

@@ -15,16 +15,21 @@ from tests.terminal_agent.test_pin_browser import CHROMIUM, FLAGS
 
 SHOTS: Final = Path(__file__).parents[2] / "screenshots" / "kiosk"
 PORTRAIT, LANDSCAPE = {"width": 1080, "height": 1920}, {"width": 1280, "height": 800}
-PATIENCE_S: Final = 40.0
+PATIENCE_S: Final = 90.0
 AXE_TAGS: Final = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TYPES: Final = ("normal", "large")
 T = TypeVar("T")
 
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(f"kiosk_{name}.js").read_text("utf-8")
+
+
 _AXE = """tags => axe.run(document, {runOnly: {type: "tag", values: tags}, resultTypes: ["violations"]})
   .then(found => found.violations.map(v => `${v.impact} ${v.id}: ${v.nodes.slice(0, 2).map(n => n.html)}`))"""
 _LOOK = f"""async types => {{
-  const look = {Path(__file__).with_name("kiosk_look.js").read_text("utf-8")};
-  await Promise.all([document.fonts.ready, ...[...document.images].map(image => image.decode().catch(() => {{}}))]);
+  const [look, whole] = [{_script("look")}, {_script("whole")}];
+  await whole();
   if (document.readyState !== "complete") throw new Error("because of a navigation");
   const root = document.documentElement, usual = root.dataset.type;
   const faults = types.flatMap(type => {{
@@ -152,6 +157,7 @@ class Guest:
         if not ARE_WANTED:
             return b""
         self.page.mouse.move(0, 0)  # fingers do not hover
+        self.page.evaluate(_script("whole"))
         return bytes(self.page.screenshot(animations="disabled"))
 
     def _keep(self, name: str, picture: bytes) -> None:

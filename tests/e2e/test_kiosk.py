@@ -20,7 +20,7 @@ from onecard_cli.demo import DEMO_DIGITS, decode_qr
 from onecard_cli.demo_kiosk import APPLYING, REPLACING
 from onecard_cli.home import Home
 from onecard_cli.kiosk_stand import STAFF_PIN, KioskStand
-from onecard_cli.kiosk_visitor import PATIENCE_S, Answer, Reply, walk, with_id_card
+from onecard_cli.kiosk_visitor import Answer, Reply, walk, with_id_card
 from onecard_cli.system import System
 from onecard_cli.wallet import at_centre
 from simulators.card import SimCard
@@ -29,16 +29,17 @@ from simulators.kiosk_hands import PEOPLE, KioskHands, number_of
 from simulators.wallet.log_ins import code_in
 from terminal_agent.kiosk.visit import GRACE_S, IDLE_S
 from tests.e2e.support import ROOT
+from tests.terminal_agent.stand import kept_port
 from tests.terminal_agent.test_pin_browser import CHROMIUM
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from tests.e2e.kiosk_guest import LANDSCAPE, PORTRAIT, Guest, guest_at
+from tests.e2e.kiosk_guest import LANDSCAPE, PATIENCE_S, PORTRAIT, Guest, guest_at
 from tests.issuance.console.axe import axe_script
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.pcsc,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 SIGN_UP = "https://phone.example/apply"
@@ -48,19 +49,23 @@ LOCK = {"reason": "检修 / under repair", "contact": "示例中心 / the centre
 WRITING = 2
 """Of the stages on the screen."""
 HURRY = Path(__file__).with_name("hurry")
+PATIENT = 10
+"""Times as long as it should, the kiosk waits for somebody."""
 
 
 class HurriedStand(KioskStand):
     """Time can be made to pass for its kiosk."""
 
-    def __init__(self, system: System) -> None:
-        super().__init__(system, settings={"KIOSK_VOICE": "off"})
+    def __init__(self, system: System, port: int) -> None:
+        super().__init__(system, port=port, settings={"KIOSK_VOICE": "off"})
         self._ahead_s, self._ahead = 0.0, system.home.path / "ahead"
         paths = os.pathsep.join(map(str, (HURRY, ROOT)))
         self._environment |= {"PYTHONPATH": paths, "ONECARD_TEST_AHEAD": str(self._ahead)}
+        self._environment |= {"ONECARD_TEST_PATIENCE": str(PATIENT)}
 
     def let_pass(self, seconds: float) -> None:
-        self._ahead_s += seconds
+        """Of what the kiosk waits for somebody who does nothing."""
+        self._ahead_s += seconds * PATIENT
         new = self._ahead.with_suffix(".new")
         new.write_text(str(self._ahead_s))
         new.replace(self._ahead)
@@ -72,7 +77,8 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HurriedStand]:
         patch.setenv("ONECARD_ISSUANCE_ECARD_SIGN_UP_URL", SIGN_UP)
         patch.setenv("ONECARD_ISSUANCE_KIOSK_PERSON_MINUTE", "100")  # a day's visits of one person in a minute
         home = Home.at(tmp_path_factory.mktemp("kiosk"))
-        with System(home, with_counter=False) as system, HurriedStand(system) as kiosk:
+        # The kiosk comes late and again after a loss of power: its port must be free then too.
+        with System(home, with_counter=False) as system, kept_port() as port, HurriedStand(system, port) as kiosk:
             yield kiosk
 
 

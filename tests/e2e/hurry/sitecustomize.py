@@ -1,4 +1,7 @@
-"""Runs at the start of the kiosk's process in `test_kiosk`: its time is as far ahead as the file says."""
+"""Runs at the start of the kiosk's process in `test_kiosk`: its time is as far ahead as the file says.
+
+It has so many times the patience with whoever stands there: a browser that measures every screen may be slow.
+"""
 
 import asyncio
 import os
@@ -6,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from terminal_agent.kiosk import clock
+from terminal_agent.kiosk import clock, visit
 
 LOOK_S = 0.1
 AHEAD = Path(os.environ["ONECARD_TEST_AHEAD"])
@@ -20,7 +23,10 @@ class HurriedClock:
         end = None if seconds is None else self.now() + seconds
         while not event.is_set() and (end is None or self.now() < end):
             with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await event.wait()
 
 
 clock.RealClock = HurriedClock
+for name in ("IDLE_S", "GRACE_S", "DONE_S"):
+    setattr(visit, name, getattr(visit, name) * float(os.environ["ONECARD_TEST_PATIENCE"]))

@@ -203,7 +203,7 @@ async def _events(client: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.skipif(not FILES.is_dir(), reason="needs /proc")
-async def test_an_alarm_is_taken_back_when_it_is_over(agents: Agents, centre: Centre) -> None:
+async def test_an_alarm_is_taken_back_when_it_is_over(agents: Agents, centre: Centre, terminal: dict[str, Any]) -> None:
     async with agents() as client:
         await fetched(client)
         half_a_block_list(centre, pytest.MonkeyPatch())
@@ -213,16 +213,17 @@ async def test_an_alarm_is_taken_back_when_it_is_over(agents: Agents, centre: Ce
         assert (await _events(client))["catalog_cleared"]["failure"] == "BLOCK_LIST_INVALID"
         assert [(await look(client, code))["verdict"] for code in (LOST, FOUND)] == ["clear", "blocked"]
         # Refused and replaced lists are closed: the one in use is open, as the disk keeps it.
-        assert len([name for name in open_files() if name.endswith("list.bl")]) == 1
-        assert len([name for name in open_files() if "list.bl" in name]) == 1
+        (only,) = open_lists(terminal["state_dir"])
+        assert only.endswith("list.bl")
 
 
-def open_files() -> list[str]:
+def open_lists(folder: Path) -> list[str]:
+    """Exact lists there that this process has open, whatever agents of other tests have."""
     found = []
     for entry in FILES.iterdir():
         with suppress(OSError):
             found.append(str(entry.readlink()))
-    return found
+    return [name for name in found if name.startswith(str(folder)) and "list.bl" in name]
 
 
 # -- what the rest of the agent does with it --------------------------------------------------------------------------
@@ -325,7 +326,7 @@ async def test_a_page_the_centre_no_longer_names_hears_and_holds_nothing(agents:
         centre.say("terminal-configuration", {})
         await fetched(client)
         assert app.state.agent.leases.origins == set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert [event async for event in stream] == []
 
 
@@ -368,7 +369,7 @@ class _Stalling(SimpleHTTPRequestHandler):
         outputfile.write(data[: len(data) // 2])
         outputfile.flush()
         self.halfway.set()
-        self.over.wait(20)
+        self.over.wait(100)
 
 
 async def test_killed_in_the_middle_of_a_fetch(agents: Agents, centre: Centre, terminal: dict[str, Any]) -> None:
@@ -399,7 +400,7 @@ async def test_killed_in_the_middle_of_a_fetch(agents: Agents, centre: Centre, t
             *order, env=os.environ | settings, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            assert await asyncio.to_thread(_Stalling.halfway.wait, 30)
+            assert await asyncio.to_thread(_Stalling.halfway.wait, 90)
         finally:
             process.kill()
             _Stalling.over.set()

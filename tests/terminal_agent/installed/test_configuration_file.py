@@ -84,7 +84,7 @@ def test_no_toml_and_no_file(written: Path, tmp_path: Path) -> None:
     assert [fault.rule for fault in check(tmp_path / "none.toml")] == ["unreadable"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(raw=st.one_of(st.binary(max_size=200), st.text(alphabet='pors_t =1[]{}"\n.#é', max_size=80).map(str.encode)))
 def test_any_bytes_are_checked(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any.toml"

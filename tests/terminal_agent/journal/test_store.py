@@ -122,7 +122,7 @@ def test_against_a_model(tmp_path: Path) -> None:
         folder = tmp_path / "model"
 
     case = Machine.TestCase
-    case.settings = settings(max_examples=12, stateful_step_count=10, deadline=None)
+    case.settings = settings(max_examples=12, stateful_step_count=10)
     case().runTest()
 
 

@@ -28,7 +28,9 @@ from tests.terminal_agent.test_pin_browser import CHROMIUM, FLAGS
 SIZES: Final = ({"width": 1080, "height": 1920}, {"width": 1280, "height": 800})
 TYPES: Final[tuple[Literal["normal", "large"], ...]] = ("normal", "large")
 HERE: Final = "http://127.0.0.1"
-LOOK: Final = (Path(__file__).parents[2] / "e2e" / "kiosk_look.js").read_text("utf-8")
+LOOK, WHOLE = (
+    (Path(__file__).parents[2] / "e2e" / f"kiosk_{name}.js").read_text("utf-8") for name in ("look", "whole")
+)
 _STATIC: Final = (pages.HERE.parent / "static", Path(onecard_ui.__file__).parent / "static")
 _KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _SHOW: Final = """html => {
@@ -45,15 +47,18 @@ _SHOW: Final = """html => {
   }
   scrollTo(0, 0);
 }"""
-_MEASURE: Final = f"""given => {{
+_MEASURE: Final = f"""async given => {{
   const [show, look] = [{_SHOW}, {LOOK}];
-  return given.pages.flatMap(([name, html]) => {{
+  const faults = [];
+  for (const [name, html] of given.pages) {{
     show(html);
-    return given.types.flatMap(type => {{
+    await Promise.all([...document.images].map(image => image.decode())); // icons have a size without their file
+    for (const type of given.types) {{
       document.documentElement.dataset.type = type;
-      return look().map(fault => `${{name}} ${{innerWidth}} ${{type}}: ${{fault}}`);
-    }});
-  }});
+      faults.push(...look().map(fault => `${{name}} ${{innerWidth}} ${{type}}: ${{fault}}`));
+    }}
+  }}
+  return faults;
 }}"""
 
 
@@ -112,7 +117,7 @@ def main(folder: str, *wanted: str) -> int:
                     page.set_viewport_size(size)
                     for kind in TYPES:
                         page.evaluate(_SHOW, page_of(shown, lang, is_large=kind == "large"))
-                        page.wait_for_load_state("networkidle")
+                        page.evaluate(WHOLE)
                         picture = f"{shown.name}-{lang}-{size['width']}-{kind}"
                         page.screenshot(path=out / f"{picture}.png", animations="disabled")
                         for fault in page.evaluate(LOOK):

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,18 +119,17 @@ class Kiosk:
     readers: InProcessReaders
     machine: SimCardMachine
     centre: OneApplication
-    changes: dict[str, Any] = field(default_factory=dict)
 
     @asynccontextmanager
     async def boot(self, *, is_resumed: bool = True) -> AsyncIterator[Maker]:
-        given = {
-            "profile": Profile.KIOSK,
-            "state_dir": self.folder,
-            "card_printer": self.machine.address,
-            "encoder_reader": "Encoder",
-            "network_deadline_s": 0.2,
-        }
-        agent = Agent(settings(**(given | self.changes)), self.readers, self.centre)
+        given = settings(
+            profile=Profile.KIOSK,
+            state_dir=self.folder,
+            card_printer=self.machine.address,
+            encoder_reader="Encoder",
+            network_deadline_s=0.2,
+        )
+        agent = Agent(given, self.readers, self.centre)
         await agent.start()
         desk = KioskDesk(agent, self.centre, flows={})
         try:
@@ -158,7 +157,7 @@ async def troubled(maker: Maker) -> FailureCode:
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks and pauses as short as a simulated machine allows."""
+    """Looks and pauses as short as a simulated machine allows. A good chip has all the time to be seen."""
     for module, name, value in (
         (printer_module, "POLL_S", 0.005),
         (printer_module, "LOOK_S", 0.02),
@@ -167,7 +166,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (relay_module, "PROBE_S", 0.02),
         (maker_module, "RETRY_S", 0.02),
         (maker_module, "LOOK_S", 0.005),
-        (maker_module, "CONTACT_S", 0.4),
+        (maker_module, "CONTACT_S", PATIENCE_S),
     ):
         monkeypatch.setattr(module, name, value)
 

@@ -128,7 +128,7 @@ class Guest:
         await settle()
         return answer.status_code
 
-    async def reaches(self, screen: str, timeout_s: float = 5.0) -> str:
+    async def reaches(self, screen: str, timeout_s: float = 30.0) -> str:
         """The page of the screen, as soon as it stands there."""
         await until(lambda: self.screen == screen, timeout_s)
         return await self.html()
@@ -170,7 +170,8 @@ async def visiting(
         transport = httpx.ASGITransport(app=app)
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE) as client:
             guest = Guest(client, app.state.kiosk, app.state.agent, clock, centre, readers)
-            await until(lambda: guest.desk.is_ready)
+            # The page is drawn anew for each reader that is told of.
+            await until(lambda: guest.desk.is_ready and all(one.added_at for one in guest.agent.registry.all()))
             if opens:
                 await guest.html()
             yield guest

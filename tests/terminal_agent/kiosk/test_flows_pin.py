@@ -151,7 +151,7 @@ async def test_at_a_pin_pad_the_screen_shows_boxes_and_no_page_asks(monkeypatch:
     cancelled = threading.Event()
 
     def enter(pad: PinPad, purpose: Purpose) -> Pin:
-        assert cancelled.wait(5)
+        assert cancelled.wait(30)
         raise PinEntryCancelledError("by the program")
 
     monkeypatch.setattr(PinPad, "enter", enter)

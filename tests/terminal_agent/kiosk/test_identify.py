@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -12,6 +12,7 @@ from apdu.errors import CardAbsentError
 from apdu.serial.idcard import CardKind, IdCard, IdCardText
 from cardlib.failures import FailureCode
 from cardlib.transit_code import CHINA
+from terminal_agent.kiosk import identify as identify_module
 from terminal_agent.kiosk.holders import told
 from terminal_agent.kiosk.identify import Person, Way, identify
 from terminal_agent.kiosk.screens import Need
@@ -164,7 +165,15 @@ async def test_a_residence_permit_is_called_what_it_is(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("days", "screen"), [(-1, "id_card_expired"), (0, "id_card_read")])
 async def test_an_id_card_serves_until_its_last_day(monkeypatch: pytest.MonkeyPatch, days: int, screen: str) -> None:
-    last = datetime.now(CHINA).date() + timedelta(days)
+    noon = datetime(2026, 1, 5, 12, tzinfo=CHINA)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls.fromtimestamp(noon.timestamp(), tz)
+
+    monkeypatch.setattr(identify_module, "datetime", Clock)
+    last = noon.date() + timedelta(days)
     async with visiting({"asks": told(Asks())}) as guest:
         lay(guest, monkeypatch, IdCard(replace(TEXT, valid_to=last), CARD.photo_wlt))
         await guest.act("start-asks")

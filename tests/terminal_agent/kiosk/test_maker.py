@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,15 +15,25 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from apdu.readers import ReaderEvent, ReaderMonitor
 from cardlib import crash_points
 from cardlib.failures import FailureCode
 from terminal_agent.centre import CentreRefusedError, CentreUnreachableError
 from terminal_agent.kiosk import maker as maker_module
+from terminal_agent.kiosk import progress as progress_module
 from terminal_agent.kiosk.case import Case, CaseFile, CaseStep, parse_case
 from terminal_agent.kiosk.maker import Maker
 from terminal_agent.kiosk.progress import CardInsideError
 from terminal_agent.printer import PrinterNotReadyError
-from tests.terminal_agent.kiosk.making_stand import Kiosk, blank, chip, kiosk_with, settled, troubled
+from tests.terminal_agent.kiosk.making_stand import (
+    PATIENCE_S,
+    Kiosk,
+    blank,
+    chip,
+    kiosk_with,
+    settled,
+    troubled,
+)
 from tests.terminal_agent.stand import APPLICATION, PRINT_JOB
 
 MAKING = (
@@ -99,7 +110,24 @@ async def test_a_jam_on_the_way_out_is_waited_for(kiosk: Kiosk) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1])
-async def test_a_dead_blank_is_thrown_away_and_another_one_taken(kiosk: Kiosk, after: int) -> None:
+async def test_a_dead_blank_is_thrown_away_and_another_one_taken(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """That it is dead is found out by waiting; one that is good so far has all the time to be seen."""
+    move = kiosk.machine._move
+
+    def patience(seconds: float) -> None:
+        monkeypatch.setattr(maker_module, "CONTACT_S", seconds)
+
+    def moved(act: str, card_id: str) -> None:
+        if act == "reject":
+            patience(PATIENCE_S)
+        move(act, card_id)
+
+    monkeypatch.setattr(kiosk.machine, "_move", moved)
+    kiosk.centre.mishap = lambda step: None if kiosk.machine.bin else patience(0.4)
+    if after == 0:
+        patience(0.4)
     kiosk.centre.batches = (*kiosk.centre.batches, kiosk.centre.batches[0])
     kiosk.machine.kill_next_blank(after)
     async with kiosk.boot() as maker:
@@ -111,7 +139,16 @@ async def test_a_dead_blank_is_thrown_away_and_another_one_taken(kiosk: Kiosk, a
     assert (len(kiosk.machine.bin), len(kiosk.machine.blanks)) == (1, 1)
 
 
-async def test_two_dead_blanks_are_enough(kiosk: Kiosk) -> None:
+@pytest.mark.parametrize("late_s", [0.0, 0.05])
+async def test_two_dead_blanks_are_enough(kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch, late_s: float) -> None:
+    """Also where the reader tells of a change when the next card has come: neither is taken for the other."""
+    tell = ReaderMonitor._emit
+
+    def late(monitor: ReaderMonitor, event: ReaderEvent) -> None:
+        time.sleep(late_s)
+        tell(monitor, event)
+
+    monkeypatch.setattr(ReaderMonitor, "_emit", late)
     kiosk.machine.spoil_next = True
     kiosk.centre.mishap = lambda step: setattr(kiosk.machine, "spoil_next", True) if step == "start" else None
     async with kiosk.boot() as maker:
@@ -207,7 +244,9 @@ async def test_death_while_giving_up_writes_off_once(kiosk: Kiosk, monkeypatch: 
     assert (len(kiosk.machine.bin), len(kiosk.machine.blanks), kiosk.centre.state) == (1, 2, "checked")
 
 
-async def test_a_forgotten_card_is_drawn_in_waits_and_goes_into_the_bin(kiosk: Kiosk) -> None:
+async def test_a_forgotten_card_is_drawn_in_waits_and_goes_into_the_bin(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with kiosk.boot() as maker:
         await kiosk.make(maker)
         await maker.give()
@@ -219,6 +258,16 @@ async def test_a_forgotten_card_is_drawn_in_waits_and_goes_into_the_bin(kiosk: K
     async with kiosk.boot() as maker:
         await settled(lambda: maker.case is None)
         assert maker.alerts() == (FailureCode.KIOSK_CARD_KEPT,)
+        printer, stock = maker.machine._printer, maker.machine.stock
+        assert stock is not None
+        empty = stock.model_copy(update={"bin": 0})
+        printer.last = empty
+        assert maker.alerts() == (FailureCode.KIOSK_CARD_KEPT,), "it was on its way when the card fell"
+        printer.last = stock
+        assert maker.alerts() == (FailureCode.KIOSK_CARD_KEPT,)
+        monkeypatch.setattr(progress_module, "ANSWER_S", 0.0)
+        printer.last = empty
+        assert maker.alerts() == (), "somebody has emptied it"
     assert len(kiosk.machine.bin) == 1
 
 
@@ -234,11 +283,11 @@ async def test_a_card_taken_while_it_was_drawn_in_is_taken(kiosk: Kiosk) -> None
 async def test_what_became_of_a_card_in_the_tray_of_a_silent_machine_is_found_out_later(
     kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kiosk.changes["printer_wait_s"] = 0.2
     async with kiosk.boot() as maker:
         await kiosk.make(maker)
         await maker.give()
         kiosk.machine.power_off()
+        monkeypatch.setattr(maker.machine._printer, "_wait_s", 0.2)
         with pytest.raises(PrinterNotReadyError):
             await maker.until_taken()
         monkeypatch.setattr(maker_module, "CONTACT_S", 0.01)
@@ -301,9 +350,8 @@ async def test_staff_throw_away_what_is_inside(kiosk: Kiosk) -> None:
     async with kiosk.boot() as maker:
         making = asyncio.create_task(kiosk.make(maker))
         await troubled(maker)
-        kiosk.machine.clear()
-        kiosk.machine.fail("paused")
-        await asyncio.sleep(0.02)
+        kiosk.machine.fail("paused")  # without a moment in which it could print
+        await settled(lambda: maker.progress.trouble is FailureCode.PRINTER_PAUSED)
         kiosk.machine.clear()
         await maker.throw_away()
         end, _ = await making

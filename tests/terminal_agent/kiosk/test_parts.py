@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import string
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from cardlib.failures import FailureCode, describe
 from terminal_agent.kiosk import forms, slips, voice, words
+from terminal_agent.kiosk.clock import RealClock
 from terminal_agent.kiosk.flows import FLOWS, load
 from terminal_agent.kiosk.screens import Field, Receipt, Screen
 from terminal_agent.kiosk.staff import TRIES, StaffPinError, is_pin, staff_pin
@@ -27,7 +29,7 @@ VALUES = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), ma
 # -- forms -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(NAMES, VALUES, max_size=forms.MAX_FIELDS))
 def test_a_form_comes_back_as_it_was_sent(fields: dict[str, str]) -> None:
     body = urlencode(fields).encode()
@@ -35,7 +37,7 @@ def test_a_form_comes_back_as_it_was_sent(fields: dict[str, str]) -> None:
         assert forms.parse(body) == fields
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | st.text("ab=&%+0\x00é", max_size=60).map(str.encode))
 def test_any_bytes_are_a_form_or_refused(body: bytes) -> None:
     try:
@@ -228,7 +230,7 @@ def test_a_place_is_broken_where_it_has_a_point() -> None:
     assert [line.text for line in shown][1:3] == ["示例市民服务中心一层", "2 号自助机"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text(st.sampled_from("卡 ab一，“·-㛃9"), max_size=90), st.integers(2, 40))
 @example("check and go on", 12)
 def test_folding_loses_nothing_but_blanks(text: str, width: int) -> None:
@@ -240,6 +242,30 @@ def test_folding_loses_nothing_but_blanks(text: str, width: int) -> None:
 
 def test_no_line_begins_with_a_mark_that_ends_one() -> None:
     assert slips.folded("点“取我的卡”，或到窗口", 14) == ["点“取我的", "卡”，或到窗口"]
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("passes", range(4))
+async def test_an_end_that_meets_what_is_waited_for_is_no_less_an_end(passes: int) -> None:
+    """Else an agent that stops while somebody presses a button would never have stopped."""
+    event = asyncio.Event()
+
+    async def waits() -> None:
+        while True:
+            await RealClock().wait(event, 600.0)
+            event.clear()
+
+    task = asyncio.create_task(waits())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    event.set()
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=30)
+    assert task.cancelled()
 
 
 # -- staff -----------------------------------------------------------------------------------------------------------

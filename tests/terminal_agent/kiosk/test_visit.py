@@ -424,7 +424,7 @@ async def test_home_follows_what_can_be_done_without_an_event(monkeypatch: pytes
         others = (HomeTile(str(number), Tile("card")) for number in count())  # as when a card has been finished
         monkeypatch.setattr(guest.desk.offers, "tiles", lambda: [next(others)])
         drawn = guest.desk.revision
-        assert await guest.desk.until_changed(drawn, 5.0) > drawn
+        assert await guest.desk.until_changed(drawn, 30.0) > drawn
 
 
 async def test_the_clock_shows_the_time_of_the_country_whatever_the_computer_thinks() -> None:

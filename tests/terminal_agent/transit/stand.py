@@ -21,6 +21,7 @@ from simulators.card import Faults
 from simulators.contactless import ContactlessCard
 from terminal_agent.app import create_app
 from terminal_agent.transit.desk import GateDesk
+from terminal_agent.transit.screen import Picture
 from tests.simulators import transit as vectors
 from tests.terminal_agent.stand import client_of, settings, until
 
@@ -102,20 +103,24 @@ class Gate:
     ) -> None:
         self.app, self.client, self.readers, self.centre = app, client, readers, centre
         self.desk: GateDesk = app.state.agent.gate
+        self.shown: list[Picture] = []
+        """All decisions that were put up, also those that stand there no more."""
+        show = self.desk.screen.show
+
+        def noted(picture: Picture) -> None:
+            show(picture)
+            self.shown.append(self.desk.screen.picture)
+
+        self.desk.screen.show = noted  # type: ignore[method-assign]
 
     async def tap(self, inserted: ContactlessCard, field: str = FIELD) -> dict[str, Any]:
         """The picture that the tap has put up."""
-        before = self.desk.screen.picture.number
+        before = len(self.shown)
         self.readers.insert(field, inserted)
-        shown = await until(lambda: self._decided(before))
+        shown: Picture = (await until(lambda: self.shown[before:]))[0]
         await until(lambda: not self.desk._turn.locked())
         self.readers.remove(field)
-        return shown
-
-    def _decided(self, before: int) -> dict[str, Any] | None:
-        picture = self.desk.screen.picture
-        is_new = picture.number > before and picture.sign not in ("idle", "out")
-        return picture.to_json() if is_new else None
+        return shown.to_json()
 
     async def state(self) -> dict[str, Any]:
         return (await self.client.get("/gate/state")).raise_for_status().json()
@@ -138,5 +143,5 @@ async def gate(
     async with client_of(app) as client:
         stand = Gate(app, client, readers, centre)
         if ready:
-            await until(lambda: stand.desk.closed is None)
+            await until(lambda: stand.desk.closed is None and stand.desk.screen.picture.sign == "idle")
         yield stand

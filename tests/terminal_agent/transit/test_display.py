@@ -19,7 +19,10 @@ from tests.terminal_agent.test_pin_browser import CHROMIUM, FLAGS
 from tests.terminal_agent.transit.stand import FIELD, PSAM, TakingCentre, card, rules_text
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
 SHOTS: Final = Path(__file__).parents[3] / "screenshots" / "gate"
 SIZES: Final = ((1280, 800), (480, 320))
 TAGS: Final = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -57,6 +60,7 @@ class Watcher:
         self.page.wait_for_selector(f"#gate[data-state={sign}]")
         for width, height in SIZES:
             self.page.set_viewport_size({"width": width, "height": height})
+            self.page.wait_for_function("width => innerWidth === width", arg=width)
             self.wrong += [f"{sign} {width}: {fault}" for fault in self.page.evaluate(LOOK)]
             if ARE_WANTED:
                 SHOTS.mkdir(parents=True, exist_ok=True)

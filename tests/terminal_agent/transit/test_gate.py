@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -22,6 +24,8 @@ from simulators.serial import SimScanner
 from terminal_agent.app import create_app
 from terminal_agent.journal.store import JournalFullError, RecordJournal
 from terminal_agent.transit.codes import MAX_CHARS, scanned_bytes
+from terminal_agent.transit.desk import GateDesk
+from terminal_agent.transit.rules import RuleBook
 from terminal_agent.transit.words import words
 from tests.cardlib.transit_code_stand import Stand
 from tests.simulators import transit as vectors
@@ -33,7 +37,15 @@ def balance(tapped) -> int:
     return tapped.state.neighbours.transit.balance
 
 
-async def test_a_day_at_a_bus_door_and_what_the_centre_hears_of_it(tmp_path: Path) -> None:
+def counts(day: dict[str, Any]) -> dict[str, int]:
+    """Of a statement of takings."""
+    return {name: sums["count"] for name, sums in day["sums"].items()} | day["refusals"]
+
+
+async def test_a_day_at_a_bus_door_and_what_the_centre_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terminal_agent.transit.desk.TICK_S", 0.02)
     adult, poor = card(), card(balance=100, number=8)
     async with gate(tmp_path, rules_text("bus"), transit_statement_s=0.01) as bus:
         shown = await bus.tap(adult)
@@ -43,9 +55,8 @@ async def test_a_day_at_a_bus_door_and_what_the_centre_hears_of_it(tmp_path: Pat
         refused = await bus.tap(poor)
         assert (refused["sign"], refused["beeps"], refused["zh"]["note"]) == ("stop", 3, "代码 BALANCE")
         assert (await bus.tap(adult, FIELD_2))["sign"] == "pass", "another reader of the same gate, seconds later"
-        await until(lambda: bus.centre.payloads("transit_tap")[2:])
-        bus.desk.state_takings()
-        said = await until(lambda: bus.centre.payloads("transit_day"))
+        whole = {"paid": 4, "BALANCE": 1}
+        said = await until(lambda: [day for day in bus.centre.payloads("transit_day") if counts(day) == whole])
         state = await bus.state()
     taps = bus.centre.payloads("transit_tap")
     assert balance(adult) == 10_000 - sum(tap["amount_fen"] for tap in taps if tap["serial"].endswith("1234"))
@@ -53,7 +64,7 @@ async def test_a_day_at_a_bus_door_and_what_the_centre_hears_of_it(tmp_path: Pat
     assert said[-1]["sums"]["paid"]["fen"] == sum(tap["amount_fen"] for tap in taps) == state["today"]["takings_fen"]
     assert (said[-1]["free"], said[-1]["refusals"]) == ({"count": 1, "fare_fen": 200}, {"BALANCE": 1})
     assert state["today"]["refusals"] == {"BALANCE": 1}
-    assert state["speed_ms"][0] < 100
+    assert 0 < state["speed_ms"][0] <= state["speed_ms"][1]
 
 
 async def test_a_card_that_came_before_the_psam_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +83,8 @@ async def test_a_card_that_came_before_the_psam_waits_for_it(tmp_path: Path, mon
 async def test_a_card_left_in_the_field_pays_once(tmp_path: Path) -> None:
     adult = card()
     async with gate(tmp_path, rules_text("bus", retap_s=60)) as bus:
-        before = bus.desk.screen.picture.number
         bus.readers.insert(FIELD, adult)
-        await until(lambda: bus.desk.screen.picture.number > before)
+        await until(lambda: bus.shown)
         bus.desk._look_at_readers()
         bus.app.state.agent.hub.publish("card_inserted", {"reader": FIELD})
         await until(lambda: len(bus.desk._tasks) == 4)
@@ -96,8 +106,9 @@ async def test_a_torn_tap_is_made_good_at_the_next_one(tmp_path: Path, after: bo
         adult.faults = Faults()
         made_good = await bus.tap(adult)
         assert (made_good["sign"], balance(adult)) == ("pass", 9800)
-        told = await until(lambda: {tap["outcome"]: tap for tap in bus.centre.payloads("transit_tap")})
-    assert set(told) == ({"recovered"} if after else {"void", "paid"})
+        outcomes = {"recovered"} if after else {"void", "paid"}
+        await until(lambda: len(bus.centre.payloads("transit_tap")) == len(outcomes))
+    assert {tap["outcome"] for tap in bus.centre.payloads("transit_tap")} == outcomes
 
 
 async def test_a_psam_that_goes_closes_the_gate_until_it_is_back(tmp_path: Path) -> None:
@@ -125,8 +136,17 @@ async def test_a_reader_that_comes_back_serves_again(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_written_down_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    adult = card()
+    adult, admit, is_admitted = card(), GateDesk._admit, asyncio.Event()
+
+    async def once(desk: GateDesk) -> None:
+        """What the gate asks by itself now and then, before the journal is full and not again."""
+        if not is_admitted.is_set():
+            await admit(desk)
+        is_admitted.set()
+
+    monkeypatch.setattr(GateDesk, "_admit", once)
     async with gate(tmp_path, rules_text("bus")) as bus:
+        await asyncio.wait_for(is_admitted.wait(), 30)
 
         def full(self: RecordJournal, *args: object, **values: object) -> int:
             raise JournalFullError("full")
@@ -175,6 +195,29 @@ async def test_what_is_lost_with_the_journal_for_the_centre_is_told_again(tmp_pa
         assert (today["takings_fen"], today["paid"], bus.centre.payloads("transit_tap")) == (400, 2, []), (
             "and one for nothing"
         )
+
+
+@pytest.mark.parametrize("passes", range(3))
+async def test_an_end_that_meets_news_is_no_less_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: int
+) -> None:
+    """Else a gate that stops while something is published would never have stopped."""
+    waits, wait_s = asyncio.Event(), RuleBook.wait_s
+
+    def noted(book: RuleBook, most_s: float) -> float:
+        waits.set()
+        return wait_s(book, most_s)
+
+    monkeypatch.setattr(RuleBook, "wait_s", noted)
+    async with gate(tmp_path, rules_text("bus")) as bus:
+        (tick,) = [task for task in bus.desk._tasks if task.get_coro().__qualname__ == "GateDesk._tick"]
+        await asyncio.wait_for(waits.wait(), 30)
+        bus.desk._is_news.set()
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        tick.cancel()
+        await asyncio.wait({tick}, timeout=30)
+        assert tick.cancelled()
 
 
 async def test_a_locked_terminal_serves_nobody(tmp_path: Path) -> None:
@@ -249,11 +292,12 @@ async def test_codes_pass_once_and_only_with_all_that_is_needed(tmp_path: Path, 
         async with gate(tmp_path, rules_text("bus", code_fare_fen=200), scanner=scanner.path) as bus:
 
             async def scan(text: str) -> tuple[str, str]:
-                before = bus.desk.screen.picture.number
+                before = len(bus.shown)
                 scanner.scan(text)
-                await until(lambda: bus.desk.screen.picture.number > before and bus.desk.screen.picture.sign != "idle")
-                return bus.desk.screen.picture.sign.value, bus.desk.screen.picture.note.zh
+                (picture,) = await until(lambda: bus.shown[before:])
+                return picture.sign.value, picture.note.zh
 
+            await until(lambda: all(device.state == "ready" for device in bus.app.state.agent.device_list()))
             assert (await scan(good))[0] == "staff", "no roots yet"
             publish(bus, blocked, phone)
             told = [
@@ -273,7 +317,7 @@ async def test_codes_pass_once_and_only_with_all_that_is_needed(tmp_path: Path, 
     assert (len(rides) + 1, counted["codes"], counted["takings_fen"]) == (2, 2, 400)
 
 
-@trials(max_examples=80, deadline=None)
+@trials(max_examples=80)
 @given(st.one_of(st.text(max_size=60), st.binary(max_size=80).map(lambda raw: raw.hex())))
 @example("0" * (MAX_CHARS + 2))
 @example("=")
