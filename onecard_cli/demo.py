@@ -330,10 +330,10 @@ def decode_qr(png: bytes) -> str:
 
 
 def read_qr(picture: Any) -> str:
-    """By zxing-cpp, as a scanner set to QR codes would: of a hundred large ones, one looks as if it had bars in it."""
-    import zxingcpp
+    """By zxing-cpp, as a scanner set to QR codes would."""
+    from onecard_ui.code_picture import codes_in
 
-    found = zxingcpp.read_barcodes(picture, zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
+    found = codes_in(picture)
     demand(len(found) == 1, f"{len(found)} codes in the picture")
     return str(found[0].text)
 

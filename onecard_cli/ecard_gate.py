@@ -111,18 +111,18 @@ def _from_lines() -> Iterator[bytes]:
 
 
 def _from_pictures(files: list[Path]) -> Iterator[bytes]:
-    """The first code of each picture; one without is an unreadable scan."""
-    import zxingcpp
+    """The first QR code of each picture; one without is an unreadable scan."""
     from PIL import Image
 
     from cardlib.failures import FailureCode
+    from onecard_ui.code_picture import codes_in
 
     for file in files:
         try:
             with Image.open(file) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise CommandError(FailureCode.INPUT_INVALID, f"{file}: more than {MAX_PIXELS} pixels")
-                codes = zxingcpp.read_barcodes(opened.convert("L"))
+                codes = codes_in(opened.convert("L"))
         except (OSError, Image.DecompressionBombError) as error:
             why = getattr(error, "strerror", None) or "没有能读的图片 / no picture that can be read"
             raise CommandError(FailureCode.INPUT_INVALID, f"{file}: {why}") from None

@@ -28,6 +28,7 @@ _PRINT_MM: Final = 25
 _LEVELS: Final = ("H", "Q", "M", "L")
 _DARK: Final = re.compile(rb"\x01+")
 _IS_DARK: Final = bytes(not pixel for pixel in range(256))
+_ONLY_QR: Final = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 _PIECE: Final = 8
 """Modules: few enough that all their patterns are soon known."""
 
@@ -113,3 +114,8 @@ def _modules(content: bytes, level: str, mask: int | None) -> tuple[bytes, ...]:
     height, width = pixels.shape or (0, 0)
     flat = pixels.tobytes().translate(_IS_DARK)
     return tuple(flat[at : at + width] for at in range(0, height * width, width))
+
+
+def codes_in(picture: Image.Image) -> list[zxingcpp.Barcode]:
+    """QR codes in a picture. Asked for all kinds, zxing-cpp sees bars in the squares of one large code of a hundred."""
+    return list(zxingcpp.read_barcodes(picture, _ONLY_QR))

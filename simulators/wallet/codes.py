@@ -143,14 +143,15 @@ async def scanned(
 
 def _read(file: bytes) -> str:
     """Text of the code in a picture, "" where there is none."""
-    import zxingcpp
     from PIL import Image
+
+    from onecard_ui.code_picture import codes_in
 
     try:
         with Image.open(io.BytesIO(file)) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 return ""
-            codes = zxingcpp.read_barcodes(opened.convert("L"))
+            codes = codes_in(opened.convert("L"))
     except (OSError, ValueError, Image.DecompressionBombError):
         return ""
     return str(codes[0].text)[:MAX_SCANNED] if codes else ""

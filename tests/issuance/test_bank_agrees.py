@@ -197,6 +197,7 @@ def machine_of(make: Any) -> type[RuleBasedStateMachine]:
     return Life
 
 
+@pytest.mark.flaky(reruns=0)
 def test_no_sequence_leaves_bank_and_card_apart(world: Any) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine_of(world),

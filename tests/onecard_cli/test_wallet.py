@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-import zxingcpp
 from PIL import Image
 from typer.testing import CliRunner
 
 from onecard_cli import wallet
 from onecard_cli.__main__ import app
 from onecard_cli.home import Home
+from onecard_ui.code_picture import codes_in
 from simulators.wallet.phone import Link, Phone, new_key
 
 ECARD, SIGN = "e" * 32, "a" * 32
@@ -131,10 +131,10 @@ def test_a_code_is_drawn_and_can_be_scanned(run: Callable[..., Any], tmp_path: P
             for half, is_dark in enumerate((block in "▀█", block in "▄█")):
                 if is_dark:
                     picture.paste(0, (4 * x, 8 * y + 4 * half, 4 * x + 4, 8 * y + 4 * half + 4))
-    assert [found.text for found in zxingcpp.read_barcodes(picture)] == [CODE]
+    assert [found.text for found in codes_in(picture)] == [CODE]
     file = tmp_path / "code.png"
     assert run("code", "--scene", "payment", "--png", str(file)).output.splitlines()[-1] == CODE
-    assert [found.text for found in zxingcpp.read_barcodes(Image.open(file).convert("L"))] == [CODE]
+    assert [found.text for found in codes_in(Image.open(file).convert("L"))] == [CODE]
     assert ASKED[-1][2] == {"scene": "payment", "busi_seq": "proof-of-password"}
     assert json.loads(run("code", "--json").output)["ttl_s"] == 60
 

@@ -8,12 +8,12 @@ import io
 import xml.etree.ElementTree as ET
 
 import pytest
-import zxingcpp
 from PIL import Image
 
 from issuance.clients.schemas import ItemName, SceneName
 from issuance.codes.schemas import Scene
 from issuance.consents.catalogue import ITEMS_OF_SCENE, SHOWN_IN_SCENE
+from onecard_ui.code_picture import codes_in
 from tests.issuance.codes.stand import scan, show
 from tests.issuance.conftest import Centre, both_engines, ok, refused
 from tests.issuance.phone import Phone
@@ -23,7 +23,7 @@ from tests.issuance.redis_server import RedisServer
 async def test_picture_holds_the_code(phone: Phone) -> None:
     issued = await show(phone)
     picture = Image.open(io.BytesIO(base64.b64decode(issued["png_base64"])))
-    assert [result.text for result in zxingcpp.read_barcodes(picture)] == [issued["code"]]
+    assert [result.text for result in codes_in(picture)] == [issued["code"]]
     assert ET.fromstring(issued["svg"]).tag.endswith("svg")
     assert issued["code"].startswith("OC1.")
     assert (issued["ttl_s"], issued["expires_at"]) == (60, "2026-01-05T01:01:00Z")

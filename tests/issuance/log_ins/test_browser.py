@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zxingcpp
 from PIL import Image
 
 from issuance.login.transactions import Transaction
+from onecard_ui.code_picture import codes_in
 from simulators.wallet.app import create_app
 from simulators.wallet.phone import Link, Phone
 from simulators.wallet.settings import WalletSettings
@@ -75,7 +75,7 @@ class Room:
 
     async def code(self) -> str:
         picture = Image.open(io.BytesIO(await self.desk.screenshot())).convert("L")
-        (found,) = zxingcpp.read_barcodes(picture)
+        (found,) = codes_in(picture)
         return str(found.text)
 
     async def scan(self) -> None:

@@ -16,12 +16,12 @@ from urllib.parse import urljoin
 
 import httpx
 import uvicorn
-import zxingcpp
 from fastapi import FastAPI
 from PIL import Image
 
 from bench.oidc_provider import PeerProvider
 from issuance.login.seam import ACR_SCAN
+from onecard_ui.code_picture import codes_in
 from simulators.wallet.app import create_app
 from simulators.wallet.phone import Link, Phone
 from simulators.wallet.settings import WalletSettings
@@ -161,7 +161,7 @@ class OneCard:
         page.wait_for_url(f"{self.issuer}/login/*")
         number = page.locator("output span").all_text_contents()
         picture = Image.open(io.BytesIO(page.screenshot())).convert("L")
-        (found,) = zxingcpp.read_barcodes(picture)
+        (found,) = codes_in(picture)
         self._loop.run(self._approve(found.text.partition("#")[2], int("".join(number))))
 
     async def _approve(self, code: str, number: int) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zxingcpp
 from PIL import Image
 
+from onecard_ui.code_picture import codes_in
 from tests.issuance.phone import PASSWORD
 from tests.issuance.unmodified.provider import PHONE, Loop, OneCard, any_port, origin_of
 from tests.issuance.unmodified.test_kits import kit_module
@@ -71,7 +71,7 @@ def test_from_the_site_to_the_phone_and_back(ours: OneCard, loop: Loop, screens:
         screens.look(desk, "1-site")
         desk.locator('a[href="/enter"]').click()
         desk.wait_for_url(f"{ours.issuer}/login/*")
-        (code,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(screens.look(desk, "2-log-in"))).convert("L"))
+        (code,) = codes_in(Image.open(io.BytesIO(screens.look(desk, "2-log-in"))).convert("L"))
         number = "".join(desk.locator("output span").all_text_contents())
         desk.set_viewport_size(HAND)
         desk.goto(f"{desk.url}?lang=en")

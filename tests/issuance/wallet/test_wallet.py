@@ -12,10 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-import zxingcpp
 from PIL import Image, ImageDraw
 
-from onecard_ui.code_picture import picture_of
+from onecard_ui.code_picture import codes_in, picture_of
 from simulators.wallet.acts import ACTS
 from simulators.wallet.app import create_app
 from simulators.wallet.page import words
@@ -70,7 +69,7 @@ def read_path(size: int, path: str) -> bytes:
     for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\d+z", path):
         left, top = 4 * int(x), 4 * int(y)
         pen.rectangle((left, top, left + 4 * int(length) - 1, top + 3), fill=0)
-    (found,) = zxingcpp.read_barcodes(picture)
+    (found,) = codes_in(picture)
     return bytes(found.bytes)
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zxingcpp
 from PIL import Image
 
 from cardlib.transit_code_anchors import TrustAnchor, TrustAnchors
@@ -25,6 +24,7 @@ from cardlib.transit_code_issuer import issue_certificate
 from cardlib.transit_code_verifier import TransitCodeVerifier
 from hsm.api import Algorithm, KeyInfo, KeyRef
 from issuance.transit_codes.issuer import ISSUER_KEY, TransitIssuer
+from onecard_ui.code_picture import codes_in
 from simulators.wallet.app import create_app
 from simulators.wallet.settings import WalletSettings
 from tests.issuance.conftest import Centre, ok
@@ -112,7 +112,7 @@ class Hand:
     async def scanned(self) -> bytes:
         """What a counter's scanner reads off the screen, as it is."""
         picture = Image.open(io.BytesIO(await self.page.screenshot())).convert("L")
-        (found,) = zxingcpp.read_barcodes(picture)
+        (found,) = codes_in(picture)
         return bytes(found.bytes)
 
 
@@ -270,7 +270,7 @@ async def test_a_lost_card_shows_no_code_until_it_is_found(hand: Hand, centre: C
 async def _is_hidden(hand: Hand) -> bool:
     """Nothing of the code is on the screen."""
     picture = Image.open(io.BytesIO(await hand.page.screenshot())).convert("L")
-    return not zxingcpp.read_barcodes(picture)
+    return not codes_in(picture)
 
 
 async def test_a_screen_left_alone_shows_no_code(hand: Hand, centre: Centre) -> None:
