@@ -32,7 +32,7 @@ COMMANDS = {
 IN_PROCESS, RAW, PYSCARD, OURS = "in process", "scard.SCardTransmit", "pyscard connection.transmit", "apdu.pcsc"
 NAMES_ZH = {IN_PROCESS: "进程内", RAW: "底层调用", PYSCARD: "pyscard 连接", OURS: "本系统"}
 ATR = bytes.fromhex("3B6D000000FE00000086FE990100000001")
-INSERTION_S = 5.0
+INSERTION_S = 20.0
 
 _SHARED, _T0, _LEAVE = 2, 1, 0
 """Constants of winscard.h."""

@@ -214,6 +214,8 @@ class _Lives:
         if is_full:
             self._wait(self._process, before + taps // 2)
             _fill(filler)
+            # However many were served while it filled, the second half finds it full.
+            before = max(before, self._taps() - taps // 2)
         self._wait(self._process, before + taps)
         time.sleep(self._random.uniform(0, 0.05))
         self._process.kill()

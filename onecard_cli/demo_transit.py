@@ -123,7 +123,7 @@ class TransitDemo(Demo):
             _said(leave.hands.tap("student"), "pass")
             waiting = leave.wait_until(lambda seen: seen["waiting"] > 0)["waiting"]
             leave.hands.line.mend()
-            leave.wait_until(lambda seen: seen["waiting"] == 0, timeout_s=30)
+            leave.wait_until(lambda seen: seen["waiting"] == 0)
             step.detail = {"waited": waiting, "paid_fen": before - student.state.balance}
             self.taken_fen += FARE // 2
             demand(step.detail["paid_fen"] == FARE // 2, "another fare was taken")

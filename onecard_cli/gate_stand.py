@@ -43,7 +43,7 @@ PEOPLE: Final = MappingProxyType(
     }
 )
 """By short name: what it is called, passenger class, balance in fen, serial of the chip."""
-LOOK_S: Final = 2.0
+LOOK_S: Final = 10.0
 
 
 class GateStand(MachineStand):
@@ -71,7 +71,7 @@ class GateStand(MachineStand):
             raise OSError(str(error)) from error
         return told
 
-    def wait_until(self, condition: Any, timeout_s: float = 20.0) -> dict[str, Any]:
+    def wait_until(self, condition: Any, timeout_s: float = 60.0) -> dict[str, Any]:
         """The gate's state once `condition` holds of it; also while it starts. Raises CommandError."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from apdu.vpcd import VpcdReaders
 
 PORTS = "ONECARD_VPCD_PORTS"
-CARD_TIMEOUT_S = 5.0
+CARD_TIMEOUT_S = 20.0
 
 
 def offered_ports() -> tuple[int, ...]:

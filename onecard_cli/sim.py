@@ -19,7 +19,7 @@ from onecard_cli.output import CommandError, print_json, reports_failures
 if TYPE_CHECKING:
     from simulators.vpcd import VirtualCard
 
-CARD_TIMEOUT_S = 5.0
+CARD_TIMEOUT_S = 20.0
 PSAM_SLOT = "00 01"
 REGION = "990100"
 
@@ -191,7 +191,7 @@ def _run(command: str, environment: Mapping[str, str]) -> int:
 
 
 def _wait_for_cards(environment: Mapping[str, str], count: int) -> None:
-    """Return when the service has noticed the cards: it looks 2.5 times a second. Raises CommandError after 5 s."""
+    """Return when the service has noticed the cards: it looks 2.5 times a second. Raises CommandError."""
     from apdu.pcsc import PcscReaders
     from cardlib.failures import FailureCode
 

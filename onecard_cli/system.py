@@ -40,8 +40,8 @@ from simulators.pcscd import PrivatePcscd
 from simulators.vpcd import VirtualCard, VpcdLink
 
 START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 5.0
-CARD_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 15.0
+CARD_TIMEOUT_S = 30.0
 REGION = "110000"
 PSAM_SLOT = "00 01"
 CLIENTS = {

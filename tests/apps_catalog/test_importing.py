@@ -137,7 +137,7 @@ def test_files_that_are_no_list(into: Path, raw: bytes, says: str) -> None:
         bring(path, into)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"PK\x03\x04" + tail))
 def test_no_bytes_do_more_than_a_table_error(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "any.csv"

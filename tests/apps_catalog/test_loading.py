@@ -200,7 +200,7 @@ GOOD = tomllib.loads(ITEM)["item"][0]
 HEAD = tomllib.loads((DATA / "catalog.toml").read_text(encoding="utf-8"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(GOOD)), JUNK)
 def test_no_value_of_a_field_does_more_than_a_fault(key: str, junk: object) -> None:
     head = read_head(HEAD)
@@ -211,7 +211,7 @@ def test_no_value_of_a_field_does_more_than_a_fault(key: str, junk: object) -> N
     item.to_json()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=80) | st.integers(0, len(ITEM.encode()) - 60).map(lambda cut: ITEM.encode()[:cut]))
 def test_random_and_truncated_files_are_catalog_errors(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -65,7 +65,7 @@ VALUES = st.sampled_from(
 LINES = st.lists(st.tuples(st.sampled_from(["key", "key", "dotted", "table", "list", "sub"]), VALUES), max_size=8)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LINES)
 def test_every_key_of_any_document_is_found(lines: list[tuple[str, str]]) -> None:
     written, lists = [], [""]

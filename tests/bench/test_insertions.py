@@ -14,5 +14,4 @@ def test_insertions_reads_and_replugged_readers_leave_nothing_behind(monkeypatch
     done = asyncio.run(insertions.life(1_600))
     first, last = done.counts
     assert (last.insertions, done.reads, done.replugs) == (1_600, 20, 4)
-    assert last.threads <= first.threads, "one reader went away for good"
-    assert (last.descriptors, last.tasks) == (first.descriptors, first.tasks)
+    assert not last.exceeds(first), (first, last)  # fewer may be: another test's leavings end meanwhile

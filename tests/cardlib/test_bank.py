@@ -68,7 +68,7 @@ def test_numbers_that_are_none(number):
         read_bank_card(Answers(_80A8="6985", _00B20114=record(number)), protocol="T=1")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_any_answer_ends_in_a_number_or_a_typed_error(options, content):
     answers = Answers(_80A8=(options + b"\x90\0").hex(), _00B2=(content + b"\x90\0").hex())

@@ -39,7 +39,7 @@ def test_the_layout_letter_by_letter() -> None:
     assert (CODE.host, CODE.kind and CODE.kind.name) == ("code.city.example", "person")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.builds(
         replace,
@@ -61,7 +61,7 @@ def test_there_and_back(code: CityCode) -> None:
         CityCode.parse(text + "x")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.text(max_size=800), PRINTABLE.map(lambda tail: TEXT[:28] + tail)))
 def test_any_text_is_a_code_or_a_refusal(text: str) -> None:
     try:

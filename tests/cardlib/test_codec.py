@@ -94,7 +94,7 @@ def values(each: ItemSpec) -> st.SearchStrategy[str]:
 SIMPLE = [each for each in all_items() if each.type is not ItemType.BTLV and each.length <= 0x70]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_every_item_gives_back_what_was_written(data: st.DataObject) -> None:
     each = data.draw(st.sampled_from(SIMPLE), label="item")
@@ -104,7 +104,7 @@ def test_every_item_gives_back_what_was_written(data: st.DataObject) -> None:
     assert decode_value(each, raw) == value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(all_items()), st.binary(max_size=120))
 def test_any_bytes_decode_or_are_refused(each: ItemSpec, raw: bytes) -> None:
     try:
@@ -222,7 +222,7 @@ def test_long_and_rare_names_split_between_characters() -> None:
             split_name(refused)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("甲乙丙㛃𠀀AB·", min_size=1, max_size=12))
 def test_split_names_join_again(name: str) -> None:
     assert join_name(*split_name(name)) == name

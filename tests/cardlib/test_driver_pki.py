@@ -276,14 +276,14 @@ def test_times_of_both_forms(start: Tlv, end: Tlv, years: tuple[int, int] | None
         assert (found.not_before.year, found.not_after.year) == years
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=80) | st.integers(0, len(KNOWN) - 1).flatmap(lambda n: st.just(KNOWN[:n])))
 def test_other_bytes_are_no_certificate(raw: bytes) -> None:
     with pytest.raises(CertificateError):
         Certificate.from_der(raw)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(KNOWN) - 1), st.integers(1, 255))
 def test_an_altered_certificate_is_read_or_refused(position: int, mask: int) -> None:
     raw = bytearray(KNOWN)

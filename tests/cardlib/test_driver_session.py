@@ -271,7 +271,7 @@ def test_a_lost_card_is_a_code() -> None:
     assert codes == {-2}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=40))
 def test_whatever_a_card_answers_is_a_code_or_text(answer: bytes) -> None:
     class Odd:

@@ -108,7 +108,7 @@ def test_an_unknown_file_is_refused() -> None:
         explain("0A0131", path="DF09EF05")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(min_size=1, max_size=80), st.sampled_from([*KINDS[:-1], None]), st.none() | st.integers(0, 255))
 def test_any_bytes_get_words(raw: bytes, kind: Kind | None, ins: int | None) -> None:
     explanation = explain(raw.hex(), kind=kind, ins=ins)
@@ -116,7 +116,7 @@ def test_any_bytes_get_words(raw: bytes, kind: Kind | None, ins: int | None) -> 
     assert explanation.title_en
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=80).map(lambda text: "{" + text))
 def test_any_recording_line_gets_words_or_is_refused(text: str) -> None:
     try:

@@ -21,7 +21,7 @@ TEXTS = st.builds(
 SAMPLE = LogInText("1" * 32, "centre", "网站", "jobs", "jobs.example", "", ("姓名",), "2026-01-05 09:00:00", "ab" * 16)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS)
 def test_what_is_written_is_read(made: LogInText) -> None:
     try:
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(made: LogInText) -> None:
     assert signed_bytes(text, "https://a.example") != signed_bytes(text, "https://b.example")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=60) | st.integers(0, 300).map(lambda cut: SAMPLE.encode()[:cut]))
 def test_any_text_is_read_whole_or_refused(text: str) -> None:
     try:

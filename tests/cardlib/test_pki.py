@@ -284,7 +284,7 @@ def test_selection_and_refusals(card):
     assert host("80C9828041").startswith("04")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=12) | st.binary(max_size=30).map(lambda b: b"\x80\xc2\x40\x00" + b), max_size=5))
 def test_any_bytes_get_a_status_word(commands):
     card = SimCard(build_card(personas.load("adult-3.0"), vector_roots()))
@@ -296,7 +296,7 @@ def test_any_bytes_get_a_status_word(commands):
     assert host("00A404000C53532E434552542E41444631").endswith("9000")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"OCE1" + b))
 def test_envelopes_are_read_or_refused(raw):
     try:

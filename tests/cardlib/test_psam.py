@@ -89,7 +89,7 @@ def test_long_macs_are_chained(algorithm: Algorithm) -> None:
     assert commands[-1 - len(vector["cipher_capdus"]) :] == [vector["delivery_capdu"], *vector["cipher_capdus"]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(BOTH), st.binary(max_size=200), st.booleans())
 def test_psam_and_key_service_secure_alike(algorithm: Algorithm, data: bytes, encrypt: bool) -> None:
     line = Line()
@@ -141,7 +141,7 @@ def test_macs_of_four_eight_and_sixteen_bytes(answer: str, mac: str) -> None:
     assert Scripted(answer).mac() == mac
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=20))
 def test_whatever_a_psam_answers_to_a_mac(answer: bytes) -> None:
     try:

@@ -214,7 +214,7 @@ class Noise:
         return self._answers.pop(0) if self._answers else b"\x6f\x00"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example([b"\x00\x00"])
 @given(st.lists(st.binary(max_size=80).map(lambda b: b + b"\x90\x00") | st.binary(max_size=4), max_size=12))
 def test_noise_ends_in_a_typed_failure(answers: list[bytes]) -> None:

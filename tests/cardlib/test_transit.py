@@ -294,7 +294,7 @@ def test_sales_that_are_none(amount):
         Sale("1", amount, RIDE)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.binary(max_size=60))
 def test_records_are_read_or_refused(raw):
     for kind in (PurseIdentity, Management, LogEntry, Trip):
@@ -314,7 +314,7 @@ def ending(act) -> Exception | None:
     return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(min_size=2, max_size=60), min_size=1, max_size=30))
 def test_any_card_ends_in_a_typed_error(answers):
     """Whatever a card says, a purchase never books more than the card confirmed, and never raises anything untyped."""

@@ -48,7 +48,7 @@ def lives(draw: st.DrawFn) -> tuple[list[Told], int]:
     return [*taps, last], paid
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lives(), st.randoms(use_true_random=False))
 def test_takings_are_what_the_purse_paid_in_whatever_order_one_hears_of_it(
     life: tuple[list[Told], int], order: random.Random
@@ -152,7 +152,7 @@ def test_tacs_of_the_worked_vectors(name: str) -> None:
     assert verdict_of(good.model_copy(update={"tac": None}), service) is Verdict.NONE
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_payloads_from_outside(data: st.DataObject) -> None:
     """Whatever is put in place of a field is taken as the schema says, or refused without being quoted."""

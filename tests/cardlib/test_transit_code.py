@@ -92,7 +92,7 @@ def test_page_tells_the_lengths_of_the_table() -> None:
 
 
 @given(CODES, PROFILES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_value_comes_back(value: TransitCode, profile) -> None:
     raw = value.encode(profile)
     assert len(raw) == 332 + len(value.authorisation.fields.custom)
@@ -102,7 +102,7 @@ def test_every_value_comes_back(value: TransitCode, profile) -> None:
 
 
 @given(st.binary(max_size=400), st.integers(0, 363), PROFILES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_parsed_exactly_or_refused(noise: bytes, at: int, profile) -> None:
     """Noise alone, and noise laid over a good code."""
     whole = code("custom-32")

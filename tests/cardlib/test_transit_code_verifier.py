@@ -331,7 +331,7 @@ def test_a_doubtful_list_of_roots_is_refused_whole(table: object) -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | st.integers().map(lambda n: b"[" * (n % 5000)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_other_file_is_refused(raw: bytes) -> None:
     with pytest.raises(TransitAnchorsError):
         TrustAnchors.parse(raw)

@@ -72,7 +72,7 @@ def test_purchase_torn_after_every_command(name, kind, is_psam_alive, face, tmp_
     assert cuts(attempt) >= (9 if kind == "composite" else 5) - 2 * (face is ContactlessCard)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 24)), max_size=6), st.booleans())
 def test_cuts_while_recovering_from_cuts(faults, is_load):
     """However often power goes, also in the middle of looking into what happened: one fare, one receipt."""

@@ -399,7 +399,7 @@ class Liar:
         return self._answer if self._left == 0 else said
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.sampled_from([BUS, ENTRY, EXIT, "bus_board", "bus_alight", "service_entry", "service_exit"]),
     st.integers(1, 9),
@@ -417,7 +417,7 @@ def test_whatever_a_card_answers_the_gate_says_something(mode, number, data, end
     here.told()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.sampled_from([ENTRY, EXIT, "bus_board", "bus_alight", "service_entry", "service_exit", BUS]),
     st.binary(min_size=126, max_size=126),

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from itertools import count
 from typing import ClassVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -158,8 +159,8 @@ class Commuters(RuleBasedStateMachine):
         sums = close(self.city)
         taps = Counter({"taps": sum(self.city.counts.values()), "journeys": self.city.journeys})
         type(self).total += sums + taps
-        for name, count in self.city.counts.items():
-            self.reasons[name.partition(":")[2]] += count
+        for name, often in self.city.counts.items():
+            self.reasons[name.partition(":")[2]] += often
 
 
 def close(city: City) -> Counter[str]:
@@ -170,10 +171,16 @@ def close(city: City) -> Counter[str]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.flaky(reruns=0)
 def test_everybody_agrees_to_the_fen():
-    some = settings(max_examples=11, stateful_step_count=SHARE, deadline=None, database=None)
-    while Commuters.total["journeys"] < JOURNEYS:
-        run_state_machine_as_test(Commuters, settings=some)
+    Commuters.total.clear()  # of a try before
+    Commuters.reasons.clear()
+    some = settings(max_examples=11, stateful_step_count=SHARE, database=None)
+    for number in count():
+        # In CI the same ones every time, but in each round others.
+        run_state_machine_as_test(seed(number)(Commuters) if some.derandomize else Commuters, settings=some)
+        if Commuters.total["journeys"] >= JOURNEYS:
+            break
     print(dict(Commuters.total), dict(Commuters.reasons))
     assert set(Commuters.reasons) >= {
         "PAID", "FREE", "ENTRY", "EXIT", "RECOVERED", "REMOVED", "BALANCE", "EXPIRED", "NOT_ACTIVE", "BLOCKED",
@@ -217,5 +224,5 @@ class Chaos(RuleBasedStateMachine):
             close(self.city)
 
 
-Chaos.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+Chaos.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
 test_chaos = Chaos.TestCase

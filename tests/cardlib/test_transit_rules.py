@@ -79,7 +79,7 @@ def test_what_is_no_rules_file(raw, is_json):
         TransitRules.parse(raw, is_json=is_json)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, len(CODED) - 1), st.binary(max_size=3), st.integers(0, 3), st.booleans())
 def test_a_changed_file_is_read_or_refused(at, put, cut, is_json):
     raw = CODED[:at] + put + CODED[at + cut :]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def onecard(
-    *arguments: str, home: Path | None = None, timeout_s: float = 100, given: str = ""
+    *arguments: str, home: Path | None = None, timeout_s: float = 250, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
     environment = os.environ | ({"ONECARD_HOME": str(home)} if home else {})
     return subprocess.run(

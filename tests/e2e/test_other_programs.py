@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.pcsc, pytest.mark.slow]
 
 SLOT = "OneCard Virtual Reader 0 00 00"
 VICC = shutil.which("vicc")
-READY_S = 20.0
+READY_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def foreign_card(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             yield dict(clients)
         finally:
             vicc.terminate()
-            vicc.wait(10)
+            vicc.wait(30)
 
 
 @pytest.mark.parametrize("words", [("read",), ("pin", "status"), ("transit", "balance")])

@@ -30,7 +30,7 @@ try:
         assert agent.poll() is None
         time.sleep(0.05)
     facts = json.loads(ready.read_text())
-    for _ in range(100):
+    for _ in range(600):
         readers = json.load(urllib.request.urlopen(facts["url"] + "/v1/readers"))
         if all(reader["atr"] for reader in readers):
             break

@@ -63,7 +63,7 @@ def settled(client: TestClient, login: str, temporary: str) -> pyotp.TOTP:
     client.headers["X-CSRF-Token"] = client.post("/v1/staff/log-in", json=given).json()["csrf"]
     begun = client.post("/v1/staff/codes").json()
     codes = pyotp.TOTP(begun["secret"])
-    first = {"ticket": begun["ticket"], "code": codes.at(time.time() - 30)}  # the present one is for the log-in
+    first = {"ticket": begun["ticket"], "code": codes.now()}  # the next one is for the log-in
     assert client.post("/v1/staff/codes/confirm", json=first).status_code == 204
     change = {"old": temporary, "password": PASSWORD}
     assert client.post("/v1/staff/password", json=change).status_code == 204
@@ -87,7 +87,7 @@ def test_a_second_clerk_decides(operator: TestClient) -> None:
     words = ("clerk", "decide", asked["id"], "approve", "--as", "zhang.wei", "--reason", "属实")
     wrong = CliRunner().invoke(app, list(words), input="no such password\n000000\n")
     assert (wrong.exit_code, "LOGIN_REFUSED" in wrong.output) == (1, True)
-    done = CliRunner().invoke(app, list(words), input=f"{PASSWORD}\n{codes.now()}\n")
+    done = CliRunner().invoke(app, list(words), input=f"{PASSWORD}\n{codes.at(time.time() + 30)}\n")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == {"changed": 1, "unchanged": 0}
     assert PASSWORD not in done.output

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from apdu.serial.port import SerialPort
+from onecard_cli import doctor_devices
 from onecard_cli.doctor_devices import IN_USE, device_findings
 from simulators.printer import SimCardPrinter
 from simulators.serial import SimIdCardModule, SimMt3Reader, SimPinPad, SimScanner
+from terminal_agent.settings import Mt3Reader
 
 
 def test_no_device_no_finding() -> None:
@@ -18,7 +20,16 @@ def test_no_device_no_finding() -> None:
 
 
 def test_devices_that_answer_one_in_use_one_silent_one_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apdu.serial.readers.PROBE_TIMEOUT_S", 0.1)
+    ask = doctor_devices._ask_mt3
+
+    def asked(reader: Mt3Reader) -> str:
+        """Who is silent is soon given up; who answers has all the time."""
+        with monkeypatch.context() as patch:
+            patch.setattr("apdu.serial.readers.PROBE_TIMEOUT_S", 0.1 if reader.port == dumb.path else 30.0)
+            return ask(reader)
+
+    monkeypatch.setattr(doctor_devices, "_ask_mt3", asked)
+    monkeypatch.setattr("apdu.serial.idcard_reader.ANSWER_TIMEOUT_S", 30.0)
     with (
         SimMt3Reader({}) as reader,
         SimMt3Reader({}, label="dumb") as dumb,

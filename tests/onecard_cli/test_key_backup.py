@@ -174,7 +174,7 @@ NO_BACKUPS = [
 ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(body=st.binary(max_size=100) | st.sampled_from(NO_BACKUPS))
 def test_anything_else_is_no_backup(body: bytes) -> None:
     for line in (b"", b"0" * 64 + b" " + default_engine().sm3(body).hex().encode()):

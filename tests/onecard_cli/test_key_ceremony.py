@@ -196,7 +196,7 @@ def test_a_development_home_says_plainly_that_it_has_no_officers(tmp_path: Path)
     assert run(tmp_path, "rotate", "IRK").exit_code == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.text(st.characters(codec="ascii", exclude_characters="/@ \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=1),
        version=st.integers(1, 255), region=st.sampled_from(["", "990100"]), algorithm=st.sampled_from(Algorithm),
        text=st.text(max_size=30))  # fmt: skip

@@ -45,5 +45,5 @@ def test_keys_from_their_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 KeyServer(socket, other)
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            assert server.wait(30) == 0
     assert not socket.exists()

@@ -258,7 +258,7 @@ def signed(folder: Path, name: str, content: Content, body: bytes, entries: int,
     (folder / name).write_bytes(facts + sm3(facts + b"".join(chunks)) + body)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from([FILTER, EXACT, DELTA]), st.binary(max_size=120), st.integers(0, 2**64 - 1), st.integers(0, 9))
 def test_any_body_is_used_or_refused(
     edition: Path, tmp_path_factory: pytest.TempPathFactory, name: str, body: bytes, entries: int, removed: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def old_snapshot_under_a_new_timestamp(publisher: Publisher, terminal: Terminal)
 
 @attack(FailureCode.CATALOG_FROZEN)
 def timestamp_frozen(publisher: Publisher, terminal: Terminal) -> None:
-    publisher.now = publisher.now.replace(year=publisher.now.year - 1)
+    publisher.now -= timedelta(days=365)
     publisher.all._write("timestamp", publisher.all._latest("timestamp", Timestamp), is_next=True)
 
 
@@ -233,7 +234,7 @@ def file_missing(publisher: Publisher, terminal: Terminal) -> None:
 
 @attack(FailureCode.CATALOG_ROOT_EXPIRED)
 def expired_root(publisher: Publisher, terminal: Terminal) -> None:
-    publisher.now = publisher.now.replace(year=publisher.now.year - 2)
+    publisher.now -= timedelta(days=730)
     publisher.all.renew_root()
 
 
@@ -305,7 +306,7 @@ def test_the_catalog_goes_on_when_all_have_published(publisher: Publisher, termi
 
 
 def test_stale(terminal: Terminal) -> None:
-    late = NOW.replace(year=NOW.year + 1)
+    late = NOW + timedelta(days=365)
     assert client.verify(terminal.into) == held(terminal.into)
     with pytest.raises(StaleError):
         client.verify(terminal.into, clock=lambda: late)

@@ -335,7 +335,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
         {}, optional=dict.fromkeys(("roots", "targets", "proposed", "files", "holder", "key", "proof"), JSON)
     ),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_whatever_arrives_is_read_or_refused(data: bytes, table: dict[str, Any]) -> None:
     parcel = {"format": "handover-1", "roots": [], "targets": {}, "proposed": {}, "files": {}} | table
     for content in (data, json.dumps(table).encode(), json.dumps(parcel).encode(), b"[" * 100_000):
@@ -345,7 +345,7 @@ def test_whatever_arrives_is_read_or_refused(data: bytes, table: dict[str, Any])
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), JSON | st.just("\ud800") | st.just(1.5))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_parcel_with_any_part_exchanged_is_refused_by_name(publisher: Publisher, way: list[int], value: Any) -> None:
     whole = json.loads(centre(publisher).propose_key(publisher.signers["110000"].public_key).to_bytes())
     node: Any = whole

@@ -74,8 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
         if is_target and self.server.cut:
             self.server.cut = False
             body = body[: len(body) // 2]
+        self.server.sent += len(body)  # first: who has the last byte goes on
         self.wfile.write(body)
-        self.server.sent += len(body)
 
 
 @pytest.fixture
