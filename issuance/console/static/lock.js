@@ -8,9 +8,11 @@ const wrong = document.getElementById("lock-wrong");
 const others = new BroadcastChannel("onecard-lock");
 const LOOK_MS = 5000;
 const TELL_MS = 5000;
+const LOCK_MS = 3000;
 let seen = Date.now();
 let told = 0;
 let locking = Promise.resolve(); // what the service was told last: an unlock must not overtake it
+let isUnlocking = false; // one press of Enter is one try
 
 function send(path, body) {
   const form = new URLSearchParams({ csrf: dialog.dataset.csrf, ...body });
@@ -43,8 +45,11 @@ async function lock() {
 
 async function unlock(event) {
   event.preventDefault();
-  await locking;
+  if (isUnlocking) return;
+  isUnlocking = true;
+  await Promise.race([locking, new Promise((done) => setTimeout(done, LOCK_MS))]); // a line that is dead answers never
   const response = await send("/console/unlock", { password: password.value }).catch(() => undefined);
+  isUnlocking = false;
   if (response?.status === 204) {
     uncover();
     others.postMessage("unlocked");
