@@ -216,25 +216,27 @@ class _Device:
 
         No reply names its request: one to a request of before the line broke, however late, would be taken for the
         next one's, and so would every reply after it. So two things are asked whose replies differ: with a power-off
-        comes a status and nothing else, with the version comes text, and after it nothing.
+        comes a status and nothing else, with the version comes text, and after it nothing. Each may wait for a
+        power-off that is still under way.
         """
         form, frames = self.config.form, FrameDecoder(self.config.form)
 
-        def reply(timeout_s: float) -> Reply:
-            return Reply.from_body(port.receive(line, frames, timeout_s, lambda: self._is_stopping), form)
+        def reply() -> Reply:
+            return Reply.from_body(port.receive(line, frames, POWER_TIMEOUT_S, lambda: self._is_stopping), form)
 
         line.write(mt3.encode(mt3.power_off(self.config.slots[0], form), form))
-        reply(POWER_TIMEOUT_S)
+        reply()
         line.write(mt3.encode(mt3.version(form), form))
-        found = reply(PROBE_TIMEOUT_S)
+        found = reply()
         for _ in range(MAX_LATE):
             if found.payload:
                 return
             try:
-                found = reply(PROBE_TIMEOUT_S)
+                found = reply()
             except DeviceSilentError:
                 return  # a reader whose version is empty: it has said all
-        raise FrameError(f"{self.config.path}: more replies than requests")
+        if not found.payload:
+            raise FrameError(f"{self.config.path}: more replies than requests")
 
     def _follow(self) -> None:
         rounds = 0

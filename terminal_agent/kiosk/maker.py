@@ -272,11 +272,11 @@ class Maker:
         await asyncio.sleep(RETRY_S)
 
     async def _make(self, case: Case, place: CardPlace) -> None:
-        encoder = self._desk.encoder()
-        before = encoder.insertions if encoder is not None and place is CardPlace.NONE else -1
+        empty = self._desk.encoder() if place is CardPlace.NONE else None
+        before = 0 if empty is None else empty.insertions
         await self.machine.load(case.card_id, self._wanted)
         crash_points.reach("kiosk.loaded")
-        reader = await self._encoder(before)
+        reader = await self._encoder(empty, before)
         assert reader.atr is not None
         chip = reset_information(reader.atr).hex().upper()
         if case.reset_information not in (None, chip):
@@ -302,13 +302,13 @@ class Maker:
             raise NotYetError(failure)
         raise StoppedError(failure)
 
-    async def _encoder(self, before: int) -> Reader:
-        """With a card in contact, which came after so many others: that the last one left may be heard late.
-
-        Raises BadCardError."""
+    async def _encoder(self, empty: Reader | None, before: int) -> Reader:
+        """With a card in contact. What was `empty` had seen so many cards `before`: that the last one left may be heard
+        late. Raises BadCardError.
+        """
         for _ in range(round(CONTACT_S / LOOK_S)):
             reader = self._desk.encoder()
-            if reader is not None and reader.atr and reader.insertions > before:
+            if reader is not None and reader.atr and (reader is not empty or reader.insertions > before):
                 return reader
             await asyncio.sleep(LOOK_S)
         raise BadCardError(FailureCode.CARD_MUTE)

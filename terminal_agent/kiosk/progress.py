@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from cardlib.failures import FailureCode
+from terminal_agent.printer import LOOK_S
 from terminal_agent.printer_link import ANSWER_S
 from terminal_agent.problems import AgentError
 
@@ -115,6 +116,6 @@ class KeptCards:
         self.count, self._at = self.count + 1, time.monotonic()
 
     def look(self, in_bin: int | None) -> None:
-        """What the machine says of its bin. An answer that was under way when the card fell may still say none."""
-        if in_bin == 0 and time.monotonic() - self._at > ANSWER_S:
+        """What the machine said last of its bin: asked before the card fell, it may say none until the next answer."""
+        if in_bin == 0 and time.monotonic() - self._at > 2 * ANSWER_S + LOOK_S:
             self.count = 0

@@ -300,7 +300,7 @@ def test_a_late_answer_is_taken_for_no_other(form: Form, delay_s: float) -> None
 
 def test_a_reader_without_a_version_is_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulators.serial.mt3.VERSION", b"")
-    monkeypatch.setattr(readers, "PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(readers, "POWER_TIMEOUT_S", 0.2)
     with desk(SimMt3Reader({"user": EchoCard()})) as service:
         wait_until(service, lambda: present(service))
 

@@ -23,8 +23,9 @@ from terminal_agent.kiosk import maker as maker_module
 from terminal_agent.kiosk import progress as progress_module
 from terminal_agent.kiosk.case import Case, CaseFile, CaseStep, parse_case
 from terminal_agent.kiosk.maker import Maker
-from terminal_agent.kiosk.progress import CardInsideError
-from terminal_agent.printer import PrinterNotReadyError
+from terminal_agent.kiosk.progress import CardInsideError, KeptCards
+from terminal_agent.printer import LOOK_S, PrinterNotReadyError
+from terminal_agent.printer_link import ANSWER_S
 from tests.terminal_agent.kiosk.making_stand import (
     PATIENCE_S,
     Kiosk,
@@ -265,7 +266,8 @@ async def test_a_forgotten_card_is_drawn_in_waits_and_goes_into_the_bin(
         assert maker.alerts() == (FailureCode.KIOSK_CARD_KEPT,), "it was on its way when the card fell"
         printer.last = stock
         assert maker.alerts() == (FailureCode.KIOSK_CARD_KEPT,)
-        monkeypatch.setattr(progress_module, "ANSWER_S", 0.0)
+        for name in ("ANSWER_S", "LOOK_S"):
+            monkeypatch.setattr(progress_module, name, 0.0)
         printer.last = empty
         assert maker.alerts() == (), "somebody has emptied it"
     assert len(kiosk.machine.bin) == 1
@@ -410,3 +412,18 @@ def test_a_case_is_kept_as_written(tmp_path: Path) -> None:
     kept = CaseFile(tmp_path / "kiosk" / "case.json")
     case = kept.write(Case.begin(APPLICATION).of_chip(chip(blank(1))).at(CaseStep.MADE))
     assert parse_case(tmp_path / "kiosk" / "case.json") == case
+
+
+def test_a_card_in_the_bin_is_told_until_an_answer_of_after_it_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, now = KeptCards(), 0.0
+    monkeypatch.setattr("terminal_agent.kiosk.progress.time.monotonic", lambda: now)
+    kept.add()
+    now = 2 * ANSWER_S + LOOK_S  # one that was asked before it fell, until the next one
+    kept.look(0)
+    assert kept.count == 1
+    now += 1
+    kept.look(None)
+    kept.look(1)
+    assert kept.count == 1
+    kept.look(0)
+    assert kept.count == 0
