@@ -11,7 +11,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -34,6 +33,7 @@ from terminal_agent.journal.store import JournalFullError
 from terminal_agent.problems import AgentError
 from terminal_agent.registry import Reader, ReaderRegistry
 from terminal_agent.settlement_schemas import SettlementsView, SettlementView
+from terminal_agent.waiting import until_set
 
 REPORT_PAUSE_S: Final = 60.0
 SHOWN: Final = 200
@@ -180,9 +180,7 @@ class Settlements:
                         await asyncio.to_thread(self._record, self._journal, entry)
             except (CentreUnreachableError, JournalFullError, OSError) as error:
                 LOG.info("settlements not reported yet: %s", error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_PAUSE_S):
-                    await self._news.wait()
+            await until_set(self._news, REPORT_PAUSE_S)
 
     def _record(self, journal: SettlementJournal, entry: Entry) -> None:
         """The record's key comes from the entry, so that it is one record also when this is cut off in between."""

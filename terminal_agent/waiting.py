@@ -1,15 +1,26 @@
-"""Long answers: ended when the caller has gone."""
+"""Waiting for an event at most so long; long answers, ended when the caller has gone."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 T = TypeVar("T")
+
+
+async def until_set(event: asyncio.Event, seconds: float | None) -> None:
+    """Returns when the event is set, or the time is over; None waits for the event alone.
+
+    Not `asyncio.wait_for`, which in Python 3.11 can lose a cancellation (`ReaderWorker.call`).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

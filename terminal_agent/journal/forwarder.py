@@ -18,6 +18,7 @@ from cardlib.terminal_records import RecordBatch, RecordsTaken, SentRecord, head
 from terminal_agent.centre import CentreRefusedError, CentreUnreachableError, RecordCentre
 from terminal_agent.hub import EventHub
 from terminal_agent.journal.store import JournalFullError, RecordJournal, boot_id, up_ms
+from terminal_agent.waiting import until_set
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 300.0
@@ -93,8 +94,8 @@ class Forwarder:
                 LOG.error("records not sent: unforeseen %s", type(error).__name__, exc_info=error)
                 await self._pause("INTERNAL", "")
             else:
-                await self._until(self._news, TRIM_S)
-                await self._until(self._over, LINGER_S)
+                await until_set(self._news, TRIM_S)
+                await until_set(self._over, LINGER_S)
 
     async def _send_all(self) -> None:
         await asyncio.to_thread(self._journal.trim)
@@ -142,13 +143,7 @@ class Forwarder:
             detail=detail[:200],
         )
         LOG.info("records not sent: %s (%s); again in %.1f s", failure, detail, pause)
-        await self._until(self._over, pause)
-
-    @staticmethod
-    async def _until(event: asyncio.Event, timeout_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await event.wait()
+        await until_set(self._over, pause)
 
     def _alarm(self, failure: str, detail: str) -> None:
         self._hub.publish(JOURNAL_ALARM, {"failure": failure, "detail": detail})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Protocol
+
+from terminal_agent.waiting import until_set
 
 
 class Clock(Protocol):
@@ -21,6 +22,4 @@ class RealClock:
         return time.monotonic()
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):  # wait_for can lose a cancellation (ReaderWorker.call)
-                await event.wait()
+        await until_set(event, seconds)

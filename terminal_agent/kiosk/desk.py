@@ -27,6 +27,7 @@ from terminal_agent.kiosk.words import Lang
 from terminal_agent.lock import TERMINAL_LOCKED
 from terminal_agent.pin_dialog import PIN_OVER, PIN_WANTED
 from terminal_agent.registry import Reader
+from terminal_agent.waiting import until_set
 
 if TYPE_CHECKING:
     from terminal_agent.agent import Agent
@@ -161,9 +162,7 @@ class KioskDesk:
     async def until_changed(self, seen: int, timeout_s: float) -> int:
         """The present revision, as soon as it is another than `seen`."""
         if self.revision == seen:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._changes.event.wait()
+            await until_set(self._changes.event, timeout_s)
         return self.revision
 
     @property

@@ -38,6 +38,7 @@ from terminal_agent.transit.rules import RuleBook
 from terminal_agent.transit.screen import Picture, Screen, Sign
 from terminal_agent.transit.tapping import Tapper
 from terminal_agent.transit.words import both
+from terminal_agent.waiting import until_set
 
 if TYPE_CHECKING:
     from terminal_agent.agent import Agent
@@ -297,9 +298,7 @@ class GateDesk:
             except Exception as error:
                 LOG.error("looking after the gate failed: %s", error, exc_info=error)
             self._settle()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.book.wait_s(TICK_S)):  # wait_for can lose a cancellation
-                    await self._is_news.wait()
+            await until_set(self._is_news, self.book.wait_s(TICK_S))
             self._is_news.clear()
 
     async def _open_journals(self) -> None:

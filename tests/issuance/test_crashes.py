@@ -61,7 +61,6 @@ RELAY = ("started", "batch", "answered", "printed", "reported")
 KIOSK = ("case", "loaded", "rejected", "written_off", "loaded", "made", "given", "ejected")
 """In this order, with a first blank that dies."""
 FEE = 2000
-pytestmark = pytest.mark.timeout(300)
 
 
 @dataclasses.dataclass

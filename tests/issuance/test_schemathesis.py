@@ -11,7 +11,6 @@ from bench.api import Target, ask_all, serving
 from tests.cardlib.support import key_service
 
 EXAMPLES = 3
-pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

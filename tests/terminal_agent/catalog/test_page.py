@@ -22,7 +22,6 @@ from tests.terminal_agent.test_pin_browser import CHROMIUM, FLAGS
 SHOTS = Path(__file__).parents[3] / "screenshots"
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 

@@ -91,7 +91,7 @@ async def test_pauses_double_up_to_a_limit_with_jitter(line: Line, monkeypatch: 
         if len(pauses) < 20:
             raise CentreUnreachableError("no line")
 
-    monkeypatch.setattr(Forwarder, "_until", staticmethod(until_))
+    monkeypatch.setattr("terminal_agent.journal.forwarder.until_set", until_)
     line.forwarder._first_pause_s = 1.0
     line.centre.mishap = unreachable
     line.write("a")

@@ -42,7 +42,6 @@ def _screens() -> list[tuple[str, str]]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-@pytest.mark.timeout(300)
 def test_no_screen_scrolls_or_is_clipped_in_either_type() -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     from tests.terminal_agent.kiosk.gallery_browser import faults

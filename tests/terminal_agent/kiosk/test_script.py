@@ -17,7 +17,6 @@ from tests.terminal_agent.kiosk.gallery_browser import HERE, window
 from tests.terminal_agent.kiosk.gallery_parts import Shown, page_of
 
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 WANTED = Wanted("0f" * 16, "2600000000000175", "apply_done", ("id_card", "make", "take"))

@@ -20,7 +20,6 @@ from tests.terminal_agent.transit.stand import FIELD, PSAM, TakingCentre, card, 
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 SHOTS: Final = Path(__file__).parents[3] / "screenshots" / "gate"
